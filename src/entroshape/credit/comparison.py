@@ -1,0 +1,106 @@
+"""Who is compared with whom: ``weight(x) = x / mean over the comparison set of x``.
+
+The one idea of Dynamic Entropy Weighting (arXiv 2508.04349v6): every weight of the paper is a value over the mean of
+the set it is compared with. ``d_t * H / sum H`` in Eq. 3 is ``H / mean H`` over the live siblings of column ``t``;
+Eq. 5 has the same with ``1/H``, Eq. 9 with a response's mean entropy, Appendix C with the geometric mean. So the mean
+weight of a set is 1 (arithmetic mean) or its mean log-weight is 0 (geometric mean), whatever the set.
+
+Shapes: ``B`` responses, ``T`` token positions. ``sets`` are ids of which responses may be compared with each other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._check import check_choice
+
+Axis = Literal["column", "row", "matrix"]
+Mean = Literal["arithmetic", "geometric"]
+
+
+def comparison_weights(
+    values: Tensor, mask: Tensor, sets: Tensor, *, axis: Axis = "column", mean: Mean = "arithmetic"
+) -> Tensor:
+    """Token weights: each value over the mean of its comparison set.
+
+    Args:
+        values: ``[B, T]`` positive where ``mask`` is 1 (entropies in nats for successes, their inverse for failures);
+            elsewhere never read.
+        mask: ``[B, T]`` bool, the live tokens.
+        sets: ``[B]`` integer ids; responses with equal ids are compared.
+        axis: ``"column"``: the same position across the responses of a set (the paper's Eq. 3 and 5);
+            ``"row"``: the positions of one response; ``"matrix"``: all tokens of all responses of a set.
+        mean: ``"arithmetic"`` (Eq. 3, 5) or ``"geometric"`` (Appendix C).
+
+    Returns:
+        ``[B, T]`` float32 weights, 0 where ``mask`` is 0. With the arithmetic mean they average to 1 over every set.
+
+    Raises:
+        ValueError: unknown ``axis`` or ``mean``.
+
+    Example:
+        >>> H = torch.tensor([[1.0, 2.0], [3.0, 9.0]])
+        >>> comparison_weights(H, torch.tensor([[True, True], [True, False]]), torch.tensor([0, 0]))
+        tensor([[0.5000, 1.0000],
+                [1.5000, 0.0000]])
+    """
+    check_choice("axis", axis, get_args(Axis))
+    check_choice("mean", mean, get_args(Mean))
+    mask = mask.bool()
+    x = torch.where(mask, values.float(), 1.0)
+    if mean == "geometric":
+        x = x.log()
+    centre = _set_mean(torch.where(mask, x, 0.0), mask, sets, axis)
+    weights = (x - centre).exp() if mean == "geometric" else x / centre
+    return torch.where(mask, weights, 0.0)
+
+
+def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
+    """Response weights: each response's value over the mean of its set (Eq. 9).
+
+    Args:
+        values: ``[B]`` positive where ``live`` (a response's mean entropy in nats, or its inverse).
+        sets: ``[B]`` integer ids; responses with equal ids are compared.
+        live: ``[B]`` bool; a response that is not live (it has no tokens, so no entropy) is left out of the comparison
+            and gets the neutral weight 1, which keeps the sum of a set's weights at its size.
+        mean: ``"arithmetic"`` (Eq. 9) or ``"geometric"`` (Appendix C).
+
+    Returns:
+        ``[B]`` float32 weights.
+
+    Raises:
+        ValueError: unknown ``mean``.
+
+    Example:
+        >>> response_weights(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 1]), torch.ones(3, dtype=torch.bool))
+        tensor([0.5000, 1.5000, 1.0000])
+    """
+    weights = comparison_weights(values[:, None], live[:, None], sets, axis="matrix", mean=mean)[:, 0]
+    return torch.where(live, weights, 1.0)
+
+
+def set_ids(sets: Tensor) -> tuple[Tensor, int]:
+    """Arbitrary ids ``[B]`` renumbered ``0 .. S-1``, and ``S``."""
+    unique, inverse = torch.unique(sets, return_inverse=True)
+    return inverse, unique.numel()
+
+
+def set_sum(values: Tensor, ids: Tensor, count: int) -> Tensor:
+    """Sums of the rows ``[B, ...]`` of each of ``count`` sets: ``[S, ...]``. ``ids`` as from :func:`set_ids`."""
+    out = values.new_zeros((count, *values.shape[1:]))
+    return out.index_add_(0, ids, values)
+
+
+def _set_mean(x: Tensor, mask: Tensor, sets: Tensor, axis: Axis) -> Tensor:
+    """Mean of ``x`` (zero outside the mask) over each token's set, broadcastable to ``[B, T]``; 1 for an empty set."""
+    if axis == "row":
+        total, size = x.sum(dim=1, keepdim=True), mask.sum(dim=1, keepdim=True)
+        return torch.where(size > 0, total / size.clamp(min=1), 1.0)
+    if axis == "matrix":
+        x, mask = x.sum(dim=1, keepdim=True), mask.sum(dim=1, keepdim=True)
+    ids, count = set_ids(sets)
+    total, size = set_sum(x, ids, count), set_sum(mask.float(), ids, count)
+    return torch.where(size > 0, total / size.clamp(min=1), 1.0)[ids]

@@ -1,0 +1,116 @@
+"""Shaped rewards to advantages (Eq. 6 of arXiv 2508.04349v6): what is averaged over, and which sets are gated.
+
+Shapes: ``B`` responses, ``T`` token positions. ``sets`` are ids of which responses share their statistics: the group
+ids, or one id for the whole batch. Sequence-level methods call the same functions with ``T = 1``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._check import check_choice
+from entroshape.credit.comparison import set_ids, set_sum
+
+Normalization = Literal["zero_filled", "joint", "within"]
+
+STD_EPSILON = 1e-6
+"""Added to every standard deviation, in units of the reward."""
+
+
+def normalized_advantages(
+    shaped: Tensor,
+    mask: Tensor,
+    success: Tensor,
+    sets: Tensor,
+    *,
+    normalization: Normalization = "zero_filled",
+) -> Tensor:
+    """Advantages ``A = (r - mean R) / (std R + 1e-6)`` (Eq. 6), with the sample (Bessel) standard deviation.
+
+    What ``R`` holds is the paper's ambiguity:
+
+    * ``"zero_filled"``: ``R+`` and ``R-`` are whole matrices, ``r+ = 0`` on the tokens of failures and ``r- = 0`` on
+      those of successes; each class is normalised with its own. For a constant shaped reward and a share ``p`` of
+      success tokens this is GRPO's token-mean-baselined advantage, ``sqrt((1-p)/p)`` and ``-sqrt(p/(1-p))``.
+    * ``"joint"``: one matrix ``r+ + r-``, one mean, one deviation (the form of the paper's Appendix B).
+    * ``"within"``: ``R+`` holds the tokens of successes alone, ``R-`` those of failures. **Degenerate**: each class
+      is centred on its own mean, so the outcome cancels and high-entropy tokens are pushed up in right and wrong
+      responses alike.
+
+    Args:
+        shaped: ``[B, T]`` shaped rewards, ``r+`` in the rows of successes and ``r-`` in those of failures.
+        mask: ``[B, T]`` bool, the live tokens; elsewhere ``shaped`` is never read.
+        success: ``[B]`` bool.
+        sets: ``[B]`` integer ids of the normalisation sets.
+        normalization: one of the three above.
+
+    Returns:
+        ``[B, T]`` float32, 0 where ``mask`` is 0. A set whose rewards are all equal gives exactly 0.
+
+    Raises:
+        ValueError: unknown ``normalization``.
+
+    Example:
+        >>> mask = torch.ones(4, 1, dtype=torch.bool)
+        >>> right = torch.tensor([True, False, False, False])
+        >>> r = torch.where(right, 1.0, -1.0)[:, None]
+        >>> normalized_advantages(r, mask, right, torch.zeros(4, dtype=torch.long)).flatten()
+        tensor([ 1.5000, -0.5000, -0.5000, -0.5000])
+    """
+    check_choice("normalization", normalization, get_args(Normalization))
+    shaped = shaped.float()
+    ids, count = set_ids(sets)
+    tokens = mask.sum(dim=1).float()
+    size = set_sum(tokens, ids, count)
+    if normalization != "joint":
+        size = size.repeat_interleave(2)
+        ids, count = 2 * ids + success.long(), 2 * count
+    own = set_sum(tokens, ids, count)
+    if normalization == "within":
+        size = own
+
+    # Centred on one of its own members first: equal rewards then cancel exactly, instead of leaving rounding noise
+    # that the division by a deviation of nearly zero would turn into an advantage.
+    peak = (
+        torch.where(mask, shaped, -torch.inf).amax(dim=1)
+        if shaped.shape[1]
+        else shaped.new_full(tokens.shape, -torch.inf)
+    )
+    origin = peak.new_full((count,), -torch.inf).scatter_reduce_(0, ids, peak, "amax")
+    origin = torch.where(own > 0, origin, 0.0)
+    offset = torch.where(mask, shaped - origin[ids, None], 0.0)
+    own_mean = origin + set_sum(offset.sum(dim=1), ids, count) / own.clamp(min=1)
+    mean = own_mean * (own / size.clamp(min=1))
+
+    centred = torch.where(mask, shaped - mean[ids, None], 0.0)
+    squares = set_sum(centred.square().sum(dim=1), ids, count) + (size - own) * mean.square()
+    std = (squares / (size - 1).clamp(min=1)).sqrt()
+    return centred / (std[ids, None] + STD_EPSILON)
+
+
+def one_outcome(success: Tensor, live: Tensor, sets: Tensor) -> Tensor:
+    """Which responses stand in a set that carries no outcome information: all right or all wrong.
+
+    Normalising such a set would blow entropy noise up to unit variance, so a method with ``gate=True`` gives it
+    advantage 0.
+
+    Args:
+        success: ``[B]`` bool.
+        live: ``[B]`` bool: the responses that count. A set without any is of one outcome as well.
+        sets: ``[B]`` integer ids of the sets.
+
+    Returns:
+        ``[B]`` bool, equal over each set.
+
+    Example:
+        >>> live = torch.ones(3, dtype=torch.bool)
+        >>> one_outcome(torch.tensor([True, False, True]), live, torch.tensor([0, 0, 1])).tolist()
+        [False, False, True]
+    """
+    ids, count = set_ids(sets)
+    right = set_sum((success & live).long(), ids, count)
+    total = set_sum(live.long(), ids, count)
+    return ((right == 0) | (right == total))[ids]

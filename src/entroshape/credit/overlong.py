@@ -1,0 +1,118 @@
+"""Punishments for overlong responses, added to the base reward before any shaping.
+
+Shapes: ``B`` responses. Lengths are in tokens, punishments in units of the reward (never positive).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._check import check_number
+from entroshape.credit.comparison import set_ids, set_sum
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftOverlong:
+    """DAPO's soft overlong punishment (Eq. 13 of arXiv 2503.14476).
+
+    0 up to ``max_length - cache`` tokens, then linear down to -1 at ``max_length``, and -1 past it.
+
+    Raises:
+        ValueError: unless ``0 < cache <= max_length``.
+
+    Example:
+        >>> SoftOverlong(max_length=10, cache=4).punishment(torch.tensor([6, 8, 10, 12])).tolist()
+        [0.0, -0.5, -1.0, -1.0]
+    """
+
+    max_length: int
+    """The length, in tokens, from which the punishment is -1: the generation limit."""
+
+    cache: int
+    """Over how many tokens before ``max_length`` the punishment grows from 0 to -1."""
+
+    def __post_init__(self) -> None:
+        check_number("max_length", self.max_length, minimum=1)
+        check_number("cache", self.cache, minimum=1, maximum=self.max_length)
+
+    def punishment(self, lengths: Tensor, success: Tensor | None = None, group: Tensor | None = None) -> Tensor:
+        """``[B]`` float32 punishments of ``lengths`` ``[B]``; it looks neither at outcomes nor at groups."""
+        return 0.0 - ((lengths.float() - (self.max_length - self.cache)) / self.cache).clamp(0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRelativeOverlong:
+    """Group Relative Overlong Punishment (Appendix D of arXiv 2508.04349v6): lengths are judged within the group.
+
+    With ``p`` the share of correct responses and ``gamma2 = 1 - gamma1``: an easy prompt (``p >= gamma1``) punishes its
+    correct responses, against ``L = max((min + max) / 2, mean)`` of the lengths of the correct ones; a hard one
+    (``p <= gamma2``) punishes none, or as ``hard`` says; in between ``L`` is taken over all responses, and the majority
+    outcome is punished, the incorrect ones at a tie. The punishment is 0 below ``L``, ``-(length - L) / (2 L)`` below
+    ``2 L``, and -1/2 from there. The else-case (incorrect ones, by symmetry) is not printed in the paper.
+
+    Raises:
+        ValueError: unless ``0.5 < gamma1 < 1``.
+
+    Example:
+        >>> rule = GroupRelativeOverlong(gamma1=0.75)
+        >>> right = torch.tensor([True, True, True, False])
+        >>> rule.punishment(torch.tensor([2, 4, 6, 90]), right, torch.zeros(4, dtype=torch.long)).tolist()
+        [0.0, 0.0, -0.25, 0.0]
+    """
+
+    gamma1: float = 0.75
+    """Share of correct responses from which a prompt counts as easy; the paper gives no value."""
+
+    hard: SoftOverlong | None = None
+    """What hard prompts get: ``None`` for no punishment, or DAPO's."""
+
+    def __post_init__(self) -> None:
+        check_number("gamma1", self.gamma1, minimum=0.5, maximum=1.0, exclusive=True)
+        if not (self.hard is None or isinstance(self.hard, SoftOverlong)):
+            raise ValueError(f"hard must be a SoftOverlong or None; got {self.hard!r}")
+
+    def punishment(self, lengths: Tensor, success: Tensor, group: Tensor) -> Tensor:
+        """``[B]`` float32 punishments.
+
+        Args:
+            lengths: ``[B]`` response lengths in tokens.
+            success: ``[B]`` bool, decided from the raw reward.
+            group: ``[B]`` integer ids of the prompts.
+        """
+        ids, count = set_ids(group)
+        n = set_sum(success.float(), ids, count)
+        size = set_sum(torch.ones_like(success, dtype=torch.float), ids, count)
+        easy = (n / size >= self.gamma1)[ids]
+        hard = (n / size <= 1 - self.gamma1)[ids]
+        punished = torch.where(easy | (n > size - n)[ids], success, ~success) & ~hard
+
+        lengths = lengths.float()
+        limit = torch.where(
+            easy,
+            _reference_length(lengths, success, ids, count),
+            _reference_length(lengths, torch.ones_like(success), ids, count),
+        )
+        excess = (lengths - limit) / (2 * limit.clamp(min=1e-6))
+        out = torch.where(punished, 0.0 - excess.clamp(0.0, 0.5), 0.0)
+        if self.hard is not None:
+            out = torch.where(hard, self.hard.punishment(lengths), out)
+        return out
+
+
+Overlong = SoftOverlong | GroupRelativeOverlong
+
+
+def _reference_length(lengths: Tensor, counted: Tensor, ids: Tensor, count: int) -> Tensor:
+    """``[B]`` ``max((min + max) / 2, mean)`` of the counted lengths of a response's group; 0 where none is."""
+    low = lengths.new_full((count,), torch.inf).scatter_reduce_(
+        0, ids, torch.where(counted, lengths, torch.inf), "amin"
+    )
+    high = lengths.new_full((count,), -torch.inf).scatter_reduce_(
+        0, ids, torch.where(counted, lengths, -torch.inf), "amax"
+    )
+    size = set_sum(counted.float(), ids, count)
+    mean = set_sum(torch.where(counted, lengths, 0.0), ids, count) / size.clamp(min=1)
+    return torch.where(size > 0, torch.maximum((low + high) / 2, mean), 0.0)[ids]

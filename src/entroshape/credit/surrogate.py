@@ -1,0 +1,238 @@
+"""Clipped policy-gradient objectives: what an advantage is multiplied with, and how tokens add up to a loss.
+
+Shapes: ``B`` responses, ``T`` token positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._check import check_choice, check_number
+
+Ratio = Literal["token", "sequence_arithmetic", "sequence_geometric"]
+Aggregation = Literal["token_mean", "sequence_mean", "constant"]
+
+MAX_LOG_RATIO = 20.0
+"""Log-ratios are cut here: past it the ratio's overflow would turn the gradient of a clipped token into NaN."""
+
+
+def importance_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, *, ratio: Ratio = "token") -> Tensor:
+    """Importance ratio ``pi_theta / pi_old`` of each token, or of each response.
+
+    ``"token"``: ``w_t`` (Eq. 7 of arXiv 2508.04349v6). ``"sequence_arithmetic"``: ``mean_t w_t`` (Eq. 11).
+    ``"sequence_geometric"``: ``(prod_t w_t)^(1/|o|)`` (Appendix C; GSPO's ratio, arXiv 2507.18071).
+
+    Args:
+        logprobs: ``[B, T]`` log-probabilities, in nats, under the policy being trained. Gradients flow through it.
+        old_logprobs: ``[B, T]`` the same under the sampling policy; data.
+        mask: ``[B, T]`` 0/1 or bool; elsewhere the log-probabilities are never read.
+        ratio: which of the three.
+
+    Returns:
+        ``[B, T]`` for ``"token"`` (1 outside the mask), ``[B, 1]`` for the sequence ratios (1 for an empty response).
+
+    Raises:
+        ValueError: unknown ``ratio``.
+
+    Example:
+        >>> old = torch.zeros(1, 2); new = torch.tensor([[0.5, 1.5]]).log()
+        >>> importance_ratio(new, old, torch.ones(1, 2), ratio="sequence_arithmetic")
+        tensor([[1.]])
+    """
+    check_choice("ratio", ratio, get_args(Ratio))
+    mask = mask.bool()
+    log_ratio = _log_ratio(logprobs, old_logprobs, mask)
+    if ratio == "token":
+        return log_ratio.exp()
+    tokens = mask.sum(dim=1, keepdim=True)
+    if ratio == "sequence_geometric":
+        return (log_ratio.sum(dim=1, keepdim=True) / tokens.clamp(min=1)).exp()
+    total = torch.where(mask, log_ratio.exp(), 0.0).sum(dim=1, keepdim=True)
+    return torch.where(tokens > 0, total / tokens.clamp(min=1), 1.0)
+
+
+def clipped_surrogate(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    ratio: Ratio = "token",
+    epsilon_low: float = 0.2,
+    epsilon_high: float = 0.28,
+    aggregation: Aggregation = "token_mean",
+    normalizer: float | Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The PPO-clipped surrogate as a loss to minimise.
+
+    The negative of the mean of ``min(w A, clip(w, 1 - epsilon_low, 1 + epsilon_high) A)``. With ``ratio="token"``
+    and ``"token_mean"`` this is Eq. 7 of arXiv 2508.04349v6 (and DAPO's objective); with ``"sequence_arithmetic"``
+    and ``"sequence_mean"`` Eq. 10; with ``"token"`` and ``"sequence_mean"`` GRPO's.
+
+    Args:
+        logprobs: ``[B, T]`` log-probabilities, in nats, under the policy being trained. Gradients flow through it
+        alone.
+        old_logprobs: ``[B, T]`` the same under the sampling policy; data.
+        advantages: ``[B, T]`` or ``[B]``; data.
+        mask: ``[B, T]`` 0/1 or bool: the tokens that the loss counts. Elsewhere nothing is read.
+        ratio: see :func:`importance_ratio`. A response's ratio serves all its tokens.
+        epsilon_low: the ratio is clipped below at ``1 - epsilon_low``.
+        epsilon_high: the ratio is clipped above at ``1 + epsilon_high``.
+        aggregation: ``"token_mean"``: sum over all tokens, over their number. ``"sequence_mean"``: mean over each
+        response's
+            tokens, then over the ``B`` responses. ``"constant"``: sum over all tokens, over ``normalizer`` (Dr. GRPO,
+            arXiv 2503.20783: responses times the maximum length).
+        normalizer: what the sum is divided by, when the call sees only a part of the batch: the number of tokens
+            (``"token_mean"``) or responses (``"sequence_mean"``) of the whole batch. The parts' losses then add up to
+            the whole's.
+
+    Returns:
+        The loss, a scalar in the log-probabilities' dtype (at least float32), and detached diagnostics: ``clip_low``
+        and ``clip_high`` (share of tokens, or of responses for the sequence ratios, whose gradient is clipped away),
+        ``ratio_mean``, ``ratio_min``, ``ratio_max``, and ``approx_kl`` (nats a token; the estimator ``exp(d) - 1 -
+        d`` with ``d`` the log-ratio).
+
+    Raises:
+        ValueError: shapes that do not align, an unknown option, a bound that is not positive, ``"constant"`` without
+        ``normalizer``.
+
+    Example:
+        >>> old = torch.zeros(1, 2); new = torch.zeros(1, 2, requires_grad=True)
+        >>> loss, stats = clipped_surrogate(new, old, torch.tensor([2.0]), torch.ones(1, 2))
+        >>> loss.item(), stats["ratio_mean"].item()
+        (-2.0, 1.0)
+    """
+    check_choice("aggregation", aggregation, get_args(Aggregation))
+    check_number("epsilon_low", epsilon_low, minimum=0.0, maximum=1.0, exclusive=True)
+    check_number("epsilon_high", epsilon_high, minimum=0.0, exclusive=True)
+    if aggregation == "constant" and normalizer is None:
+        raise ValueError(
+            "aggregation='constant' needs normalizer: the constant that the summed loss is divided by; got None"
+        )
+    _check_shapes(logprobs, old_logprobs, advantages, mask)
+
+    mask = mask.bool()
+    weight = importance_ratio(logprobs, old_logprobs, mask, ratio=ratio)
+    advantages = advantages.detach().to(weight.dtype)
+    advantages = torch.where(mask, advantages if advantages.ndim == 2 else advantages[:, None], 0.0)
+    clipped = weight.clamp(1 - epsilon_low, 1 + epsilon_high)
+    objective = torch.minimum(weight * advantages, clipped * advantages)
+
+    if aggregation == "sequence_mean":
+        objective = objective.sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    if normalizer is None:
+        normalizer = mask.sum().clamp(min=1) if aggregation == "token_mean" else max(len(mask), 1)
+    loss = -objective.sum() / normalizer
+    with torch.no_grad():
+        diagnostics = _diagnostics(
+            weight.detach(),
+            _log_ratio(logprobs, old_logprobs, mask),
+            advantages,
+            mask,
+            epsilon_low,
+            epsilon_high,
+        )
+    return loss, diagnostics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippedSurrogate:
+    """The options of :func:`clipped_surrogate` that belong to a method: the objective that it is trained with.
+
+    Example:
+        >>> objective = ClippedSurrogate(ratio="token", aggregation="sequence_mean")
+        >>> zeros = torch.zeros(2, 3)
+        >>> objective(zeros, zeros, torch.tensor([1.0, -1.0]), torch.ones(2, 3))[0].item()
+        -0.0
+    """
+
+    ratio: Ratio = "token"
+    """Whose importance ratio is clipped: see :func:`importance_ratio`."""
+
+    epsilon_low: float = 0.2
+    """The ratio is clipped below at ``1 - epsilon_low``."""
+
+    epsilon_high: float = 0.28
+    """The ratio is clipped above at ``1 + epsilon_high``."""
+
+    aggregation: Aggregation = "token_mean"
+    """How tokens add up: see :func:`clipped_surrogate`."""
+
+    def __post_init__(self) -> None:
+        check_choice("ratio", self.ratio, get_args(Ratio))
+        check_choice("aggregation", self.aggregation, get_args(Aggregation))
+        check_number("epsilon_low", self.epsilon_low, minimum=0.0, maximum=1.0, exclusive=True)
+        check_number("epsilon_high", self.epsilon_high, minimum=0.0, exclusive=True)
+
+    def __call__(
+        self,
+        logprobs: Tensor,
+        old_logprobs: Tensor,
+        advantages: Tensor,
+        mask: Tensor,
+        *,
+        normalizer: float | Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and diagnostics: :func:`clipped_surrogate` with these options."""
+        return clipped_surrogate(
+            logprobs,
+            old_logprobs,
+            advantages,
+            mask,
+            ratio=self.ratio,
+            epsilon_low=self.epsilon_low,
+            epsilon_high=self.epsilon_high,
+            aggregation=self.aggregation,
+            normalizer=normalizer,
+        )
+
+
+def _log_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
+    """Log-ratio in at least float32, 0 (and without gradient) outside the mask."""
+    dtype = torch.promote_types(logprobs.dtype, torch.float32)
+    difference = logprobs.to(dtype) - old_logprobs.detach().to(dtype)
+    return torch.where(mask, difference, 0.0).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)
+
+
+def _check_shapes(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor) -> None:
+    if logprobs.ndim != 2:
+        raise ValueError(f"logprobs must have shape [B, T], got {list(logprobs.shape)}")
+    shape = list(logprobs.shape)
+    for name, value, allowed in [
+        ("old_logprobs", old_logprobs, [shape]),
+        ("mask", mask, [shape]),
+        ("advantages", advantages, [shape, shape[:1]]),
+    ]:
+        if list(value.shape) not in allowed:
+            expected = " or ".join(map(str, allowed))
+            raise ValueError(f"{name} must align with logprobs {shape}: expected {expected}, got {list(value.shape)}")
+
+
+def _diagnostics(
+    ratio: Tensor,
+    log_ratio: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    epsilon_low: float,
+    epsilon_high: float,
+) -> dict[str, Tensor]:
+    """Shares over what the ratio is of: tokens, or non-empty responses judged by the sign of their summed advantage."""
+    live = mask
+    if ratio.shape != mask.shape:
+        advantages, live = advantages.sum(dim=1, keepdim=True), mask.any(dim=1, keepdim=True)
+    units, tokens = live.sum().clamp(min=1), mask.sum().clamp(min=1)
+    drift = torch.where(mask, log_ratio.exp() - 1 - log_ratio, 0.0)
+    # An empty batch has moved nowhere: its ratio is 1.
+    values = ratio[live] if bool(live.any()) else ratio.new_ones(1)
+    return {
+        "clip_low": ((ratio < 1 - epsilon_low) & (advantages < 0) & live).sum() / units,
+        "clip_high": ((ratio > 1 + epsilon_high) & (advantages > 0) & live).sum() / units,
+        "ratio_mean": values.mean(),
+        "ratio_min": values.amin(),
+        "ratio_max": values.amax(),
+        "approx_kl": drift.sum() / tokens,
+    }

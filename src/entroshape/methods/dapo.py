@@ -1,0 +1,55 @@
+"""DAPO: GRPO with clip-higher, the token mean, -1 for failures and dynamic sampling (arXiv 2503.14476)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._check import check_number
+from entroshape.credit.surrogate import ClippedSurrogate
+from entroshape.methods.grpo import GRPO
+from entroshape.rollouts import Rollouts
+
+
+@dataclass(frozen=True, kw_only=True)
+class DAPO(GRPO):
+    """Decoupled Clip and Dynamic Sampling Policy Optimization.
+
+    GRPO's advantages of rewards that are -1 instead of 0 for failures (so that overlong punishments add to the same
+    scale), trained with ``epsilon_low=0.2``, ``epsilon_high=0.28`` and one mean over all tokens of the batch. Dynamic
+    sampling is the engine's part; DAPO's overlong punishment is ``overlong=SoftOverlong(max_length=..., cache=...)``.
+
+    Raises:
+        ValueError: an option out of range, naming it.
+
+    Example:
+        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 0.0]), entropies=None,
+        ...                     mask=torch.ones(2, 1), group=torch.zeros(2, dtype=torch.long))
+        >>> DAPO().shaped_rewards(rollouts)
+        tensor([ 1., -1.])
+    """
+
+    name: ClassVar[str] = "dapo"
+    dynamic_sampling: ClassVar[bool] = True
+
+    epsilon_high: float = 0.28
+    """The importance ratio is clipped above at ``1 + epsilon_high`` (clip-higher)."""
+
+    failure_reward: float = -1.0
+    """The base reward of a failure."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("failure_reward", self.failure_reward, maximum=0.0)
+
+    @property
+    def surrogate(self) -> ClippedSurrogate:
+        """Token ratio; mean over all tokens."""
+        return ClippedSurrogate(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high)
+
+    def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
+        """``[B]`` the raw reward of a success, ``failure_reward`` of a failure."""
+        return torch.where(success, rollouts.rewards, self.failure_reward)

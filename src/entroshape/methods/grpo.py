@@ -1,0 +1,74 @@
+"""GRPO: the outcome, normalised over the group, for every token alike (arXiv 2402.03300)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from entroshape.credit.comparison import set_ids, set_sum
+from entroshape.credit.normalization import normalized_advantages
+from entroshape.credit.surrogate import ClippedSurrogate
+from entroshape.methods.base import Credit, Method
+from entroshape.rollouts import Rollouts
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPO(Method):
+    """Group Relative Policy Optimization: ``A_i = (r_i - mean_group r) / std_group r`` (Eq. 1-2 of arXiv 2508.04349v6).
+
+    The reward is used as it comes. Trained with the token ratio and one epsilon; the loss is the mean over a response's
+    tokens, then over responses. No KL term.
+
+    Raises:
+        ValueError: an option out of range, naming it.
+
+    Example:
+        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 0.0, 0.0, 0.0]), entropies=None,
+        ...                     mask=torch.ones(4, 1), group=torch.zeros(4, dtype=torch.long))
+        >>> GRPO().advantages(rollouts)
+        tensor([ 1.5000, -0.5000, -0.5000, -0.5000])
+    """
+
+    name: ClassVar[str] = "grpo"
+    dynamic_sampling: ClassVar[bool] = False
+
+    epsilon_low: float = 0.2
+    """The importance ratio is clipped below at ``1 - epsilon_low``."""
+
+    epsilon_high: float = 0.2
+    """The importance ratio is clipped above at ``1 + epsilon_high``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.surrogate  # its bounds are checked where they are used
+
+    @property
+    def surrogate(self) -> ClippedSurrogate:
+        """Token ratio; mean over a response's tokens, then over responses."""
+        return ClippedSurrogate(
+            epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, aggregation="sequence_mean"
+        )
+
+    def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
+        """``[B]`` the rewards that are normalised, before any punishment: here the raw ones."""
+        return rollouts.rewards
+
+    def loss_mask(self, rollouts: Rollouts) -> Tensor:
+        """``[B, T]`` bool, the tokens that the loss runs over: here all."""
+        return rollouts.mask
+
+    def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
+        """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
+        self._require(rollouts)
+        success = self.success(rollouts)
+        rewards = self.base_rewards(rollouts, success) + self._punishment(rollouts, success)
+        every = torch.ones_like(success)[:, None]
+        advantages = normalized_advantages(rewards[:, None], every, success, rollouts.group, normalization="joint")[
+            :, 0
+        ]
+        ids, count = set_ids(rollouts.group)
+        silent = set_sum(advantages.abs(), ids, count)[ids] == 0
+        return Credit(rewards, advantages, self.loss_mask(rollouts), success, silent)

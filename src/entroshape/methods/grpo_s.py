@@ -1,0 +1,97 @@
+"""GRPO-S: sequence-level entropy-weighted credit (§4 of arXiv 2508.04349v6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._check import check_choice, check_number
+from entroshape.credit.comparison import Mean, response_weights
+from entroshape.credit.surrogate import ClippedSurrogate
+from entroshape.methods.base import Credit
+from entroshape.methods.shaping import EntropyShaped
+from entroshape.rollouts import Rollouts
+
+SequenceRatio = Literal["sequence_arithmetic", "sequence_geometric"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPOS(EntropyShaped):
+    """GRPO-S: correct responses with a high mean entropy earn more, confident wrong ones lose more.
+
+    With ``Hbar_k`` a response's mean entropy (Eq. 8) and ``n`` successes, ``m`` failures (Eq. 9)::
+
+        r+_i =  beta1 * r_i + beta2 * n * Hbar_i     / sum_k Hbar_k         for successes
+        r-_j = -beta1       - beta2 * m * (1/Hbar_j) / sum_k (1/Hbar_k)     for failures
+
+    normalised over the responses and trained with the sequence ratio and the mean over responses (Eq. 10, 11).
+    An empty response has no entropy: it keeps the neutral weight 1 and the others are compared without it.
+
+    Raises:
+        ValueError: an option out of range, naming it.
+
+    Example:
+        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 1.0, 0.0]), entropies=torch.tensor([[1.0], [3.0], [2.0]]),
+        ...                     mask=torch.ones(3, 1), group=torch.zeros(3, dtype=torch.long))
+        >>> GRPOS(beta2=0.1).shaped_rewards(rollouts)
+        tensor([ 1.0500,  1.1500, -1.1000])
+    """
+
+    name: ClassVar[str] = "grpo_s"
+
+    beta1: float = 1.0
+    """Weight of the outcome."""
+
+    beta2: float = 0.1
+    """Weight of the entropy term. 0 gives GRPO's advantages with the sequence ratio."""
+
+    sequence_entropy_mean: Mean = "arithmetic"
+    """A response's entropy from its tokens': ``"arithmetic"`` (Eq. 8) or ``"geometric"`` (Appendix C)."""
+
+    ratio: SequenceRatio = "sequence_arithmetic"
+    """A response's importance ratio: the arithmetic mean of the token ratios (Eq. 11) or the geometric one (Appendix
+    C)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("beta1", self.beta1, minimum=0.0)
+        check_number("beta2", self.beta2, minimum=0.0)
+        check_choice("sequence_entropy_mean", self.sequence_entropy_mean, get_args(Mean))
+        check_choice("ratio", self.ratio, get_args(SequenceRatio))
+
+    @property
+    def surrogate(self) -> ClippedSurrogate:
+        """Eq. 10: sequence ratio, mean over responses."""
+        return ClippedSurrogate(
+            ratio=self.ratio,
+            epsilon_low=self.epsilon_low,
+            epsilon_high=self.epsilon_high,
+            aggregation="sequence_mean",
+        )
+
+    def sequence_entropies(self, values: Tensor, mask: Tensor) -> Tensor:
+        """``[B]`` a response's entropy in nats (Eq. 8) from its tokens' ``[B, T]``; 1 for an empty response."""
+        tokens = mask.sum(dim=1)
+        values = values.log() if self.sequence_entropy_mean == "geometric" else values
+        mean = torch.where(mask, values, 0.0).sum(dim=1) / tokens.clamp(min=1)
+        mean = mean.exp() if self.sequence_entropy_mean == "geometric" else mean
+        return torch.where(tokens > 0, mean, 1.0)
+
+    def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
+        """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
+        success = self.success(rollouts)
+        entropies = self.sequence_entropies(self._values(rollouts, generator), rollouts.mask)
+        weights = response_weights(
+            torch.where(success, entropies, entropies.reciprocal()),
+            self._outcome_sets(rollouts, success),
+            rollouts.lengths > 0,
+            mean=self.mean,
+        )
+        base = self.beta1 * self._base(rollouts, success)
+        shaped = base + torch.where(success, self.beta2, -self.beta2) * weights
+        every = torch.ones_like(success)[:, None]
+        advantages, gated = self._normalized(shaped[:, None], every, success, rollouts)
+        return Credit(shaped, advantages[:, 0], rollouts.mask, success, gated)

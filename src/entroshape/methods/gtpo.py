@@ -1,0 +1,80 @@
+"""GTPO: token-level entropy-weighted credit (§3 of arXiv 2508.04349v6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, get_args
+
+import torch
+
+from entroshape.credit._check import check_choice, check_number
+from entroshape.credit.comparison import Axis, comparison_weights
+from entroshape.credit.surrogate import ClippedSurrogate
+from entroshape.methods.base import Credit
+from entroshape.methods.shaping import EntropyShaped
+from entroshape.rollouts import Rollouts
+
+
+@dataclass(frozen=True, kw_only=True)
+class GTPO(EntropyShaped):
+    """Group Token Policy Optimization: uncertain tokens of right answers earn more, confident mistakes lose more.
+
+    Shaped rewards (Eq. 3, 5), with the sums over the ``d_t`` (``h_t``) live responses of the same outcome::
+
+        r+_{i,t} =  alpha1 * r_i + alpha2 * d_t * H_{i,t}     / sum_k H_{k,t}         for successes
+        r-_{j,t} = -alpha1       - alpha2 * h_t * (1/H_{j,t}) / sum_k (1/H_{k,t})     for failures
+
+    normalised to advantages by Eq. 6 and trained with the token ratio and the token mean (Eq. 7).
+
+    Raises:
+        ValueError: an option out of range, naming it.
+
+    Example:
+        >>> H = torch.tensor([[1.0, 3.0], [3.0, 1.0], [2.0, 2.0], [2.0, 6.0]])
+        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 1.0, 0.0, 0.0]), entropies=H,
+        ...                     mask=torch.ones(4, 2), group=torch.zeros(4, dtype=torch.long))
+        >>> GTPO(alpha2=0.1).shaped_rewards(rollouts)
+        tensor([[ 1.0500,  1.1500],
+                [ 1.1500,  1.0500],
+                [-1.1000, -1.1500],
+                [-1.1000, -1.0500]])
+    """
+
+    name: ClassVar[str] = "gtpo"
+
+    alpha1: float = 1.0
+    """Weight of the outcome."""
+
+    alpha2: float = 0.1
+    """Weight of the entropy term. 0 gives the token-mean-baselined GRPO/DAPO advantage."""
+
+    axis: Axis = "column"
+    """The comparison set of a token: its ``"column"`` (the paper's), its ``"row"``, or the whole ``"matrix"``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("alpha1", self.alpha1, minimum=0.0)
+        check_number("alpha2", self.alpha2, minimum=0.0)
+        check_choice("axis", self.axis, get_args(Axis))
+
+    @property
+    def surrogate(self) -> ClippedSurrogate:
+        """Eq. 7: token ratio, mean over all tokens."""
+        return ClippedSurrogate(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high)
+
+    def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
+        """Shaped rewards and advantages, both ``[B, T]``: see :meth:`Method.assign`."""
+        success = self.success(rollouts)
+        values = self._values(rollouts, generator)
+        right = success[:, None]
+        weights = comparison_weights(
+            torch.where(right, values, values.reciprocal()),
+            rollouts.mask,
+            self._outcome_sets(rollouts, success),
+            axis=self.axis,
+            mean=self.mean,
+        )
+        base = self.alpha1 * self._base(rollouts, success)[:, None]
+        shaped = torch.where(rollouts.mask, base + torch.where(right, self.alpha2, -self.alpha2) * weights, 0.0)
+        advantages, gated = self._normalized(shaped, rollouts.mask, success, rollouts)
+        return Credit(shaped, advantages, rollouts.mask, success, gated)

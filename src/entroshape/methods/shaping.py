@@ -1,0 +1,139 @@
+"""Options and steps that the two entropy-shaped methods (GTPO and GRPO-S) share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._check import check_choice, check_number
+from entroshape.credit.comparison import Mean, set_ids
+from entroshape.credit.normalization import Normalization, normalized_advantages, one_outcome
+from entroshape.methods.base import Method, Scope
+from entroshape.rollouts import Rollouts
+
+Signal = Literal["entropy", "surprisal", "random", "uniform"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntropyShaped(Method):
+    """What GTPO and GRPO-S have in common: how entropies are prepared, compared and normalised."""
+
+    normalization: Normalization = "zero_filled"
+    """What Eq. 6 averages over: ``"zero_filled"``, ``"joint"`` or ``"within"`` (degenerate: does not learn the
+    outcome)."""
+
+    comparison_scope: Scope = "group"
+    """Whose entropies are compared: those of the prompt's ``"group"``, or of the whole ``"batch"``."""
+
+    normalization_scope: Scope = "group"
+    """Over which responses shaped rewards are normalised: ``"group"`` or ``"batch"``."""
+
+    mean: Mean = "arithmetic"
+    """The mean of a comparison set: ``"arithmetic"`` (Eq. 3, 5, 9) or ``"geometric"`` (Appendix C)."""
+
+    entropy_clip: tuple[float, float] | None = None
+    """Clamp entropies to ``(low, high)`` nats before shaping; the paper's text says (0.2, 0.28)."""
+
+    entropy_floor: float = 1e-6
+    """Entropies are clamped below at this many nats, so that ``1 / H`` is finite."""
+
+    signal: Signal = "entropy"
+    """What is compared: ``"entropy"``; or a control: ``"surprisal"`` (``-log pi_old`` of the sampled token),
+    ``"random"`` (the entropies permuted among the tokens of the comparison scope), ``"uniform"`` (every weight 1)."""
+
+    gate: bool = True
+    """Give advantage 0 to normalisation sets that are all right or all wrong, instead of normalising entropy noise."""
+
+    failure_reward: float = -1.0
+    """The base reward of a failure."""
+
+    epsilon_low: float = 0.2
+    """The importance ratio is clipped below at ``1 - epsilon_low``."""
+
+    epsilon_high: float = 0.28
+    """The importance ratio is clipped above at ``1 + epsilon_high``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("normalization", self.normalization, get_args(Normalization))
+        check_choice("comparison_scope", self.comparison_scope, get_args(Scope))
+        check_choice("normalization_scope", self.normalization_scope, get_args(Scope))
+        check_choice("mean", self.mean, get_args(Mean))
+        check_choice("signal", self.signal, get_args(Signal))
+        check_number("entropy_floor", self.entropy_floor, minimum=0.0, exclusive=True)
+        check_number("failure_reward", self.failure_reward, maximum=0.0)
+        if not isinstance(self.gate, bool):
+            raise ValueError(f"gate must be True or False; got {self.gate!r}")
+        if self.entropy_clip is not None:
+            self._check_clip()
+        _ = self.surrogate  # its bounds are checked where they are used
+
+    def _check_clip(self) -> None:
+        if not (isinstance(self.entropy_clip, tuple | list) and len(self.entropy_clip) == 2):
+            raise ValueError(f"entropy_clip must be (low, high) in nats or None; got {self.entropy_clip!r}")
+        low, high = self.entropy_clip
+        check_number("entropy_clip[0]", low, minimum=0.0)
+        check_number("entropy_clip[1]", high, minimum=self.entropy_floor)
+        if low >= high:
+            raise ValueError(f"entropy_clip must have low < high; got {self.entropy_clip!r}")
+        if self.signal == "uniform":
+            raise ValueError(
+                f"entropy_clip has no effect with signal='uniform'; expected None, got {self.entropy_clip!r}"
+            )
+        object.__setattr__(self, "entropy_clip", (low, high))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See :attr:`Method.needs`."""
+        return {
+            "entropy": frozenset({"entropies"}),
+            "random": frozenset({"entropies"}),
+            "surprisal": frozenset({"logprobs"}),
+            "uniform": frozenset[str](),
+        }[self.signal]
+
+    def _sets(self, rollouts: Rollouts, scope: Scope) -> Tensor:
+        return rollouts.group if scope == "group" else torch.zeros_like(rollouts.group)
+
+    def _outcome_sets(self, rollouts: Rollouts, success: Tensor) -> Tensor:
+        """``[B]`` ids of the comparison sets: the same scope and the same outcome."""
+        return 2 * set_ids(self._sets(rollouts, self.comparison_scope))[0] + success.long()
+
+    def _values(self, rollouts: Rollouts, generator: torch.Generator | None) -> Tensor:
+        """``[B, T]`` the signal, clipped and floored: positive, and 1 outside the mask."""
+        self._require(rollouts)
+        if self.signal == "uniform":
+            return torch.ones(rollouts.mask.shape, device=rollouts.mask.device)
+        source = rollouts.logprobs if self.signal == "surprisal" else rollouts.entropies
+        assert source is not None  # _require has seen to it
+        values = -source if self.signal == "surprisal" else source
+        if self.signal == "random":
+            values = permuted_within(values, rollouts.mask, self._sets(rollouts, self.comparison_scope), generator)
+        if self.entropy_clip is not None:
+            values = values.clamp(*self.entropy_clip)
+        return torch.where(rollouts.mask, values.clamp(min=self.entropy_floor), 1.0)
+
+    def _base(self, rollouts: Rollouts, success: Tensor) -> Tensor:
+        """``[B]`` base rewards: a success's raw reward, a failure's ``failure_reward``, each with its punishment."""
+        return torch.where(success, rollouts.rewards, self.failure_reward) + self._punishment(rollouts, success)
+
+    def _normalized(self, shaped: Tensor, mask: Tensor, success: Tensor, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
+        """``[B, T]`` advantages of shaped rewards, and ``[B]`` which responses are gated."""
+        sets = self._sets(rollouts, self.normalization_scope)
+        advantages = normalized_advantages(shaped, mask, success, sets, normalization=self.normalization)
+        gated = one_outcome(success, mask.any(dim=1), sets) & self.gate
+        return advantages.masked_fill(gated[:, None], 0.0), gated
+
+
+def permuted_within(values: Tensor, mask: Tensor, sets: Tensor, generator: torch.Generator | None) -> Tensor:
+    """``[B, T]`` values permuted at random among the live tokens of each set: same numbers, no information."""
+    token_sets = set_ids(sets)[0][:, None].expand_as(mask)[mask]
+    order = torch.randperm(token_sets.numel(), generator=generator).to(mask.device)
+    shuffled = order[torch.argsort(token_sets[order], stable=True)]
+    home = torch.argsort(token_sets, stable=True)
+    live = torch.empty_like(values[mask])
+    live[home] = values[mask][shuffled]
+    return values.masked_scatter(mask, live)

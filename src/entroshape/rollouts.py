@@ -1,0 +1,131 @@
+"""Rollouts: the responses of one training step as tensors, checked once at the door.
+
+Shapes: ``B`` responses (all groups together), ``T`` token positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """One step's responses, as every credit-assignment method takes them.
+
+    Nothing is copied unless a dtype or a device has to change. Values on masked-out positions are never read: they may
+    be anything, NaN included.
+
+    Args:
+        rewards: ``[B]`` terminal rewards, finite. Any real or integer dtype; kept as float32.
+        entropies: ``[B, T]`` entropy, in nats, of the sampling policy's full next-token distribution at the sampling
+            temperature (Eq. 4 of arXiv 2508.04349v6): finite and not negative where ``mask`` is 1. ``None`` if the
+            method does not look at entropies.
+        mask: ``[B, T]`` of 0/1 or bool: 1 on a response's own tokens (EOS included), 0 on padding and tool output.
+            A row of zeros is an empty response.
+        group: ``[B]`` integer ids: equal ids belong to the same prompt. Any values, any order, any group sizes.
+        logprobs: ``[B, T]`` log-probabilities of the sampled tokens under the sampling policy, in nats. Needed by
+            the surprisal control alone.
+        success: ``[B]`` bool. Given, it decides which responses are successes; otherwise a method compares
+            ``rewards`` with its ``success_threshold``.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what came.
+
+    Example:
+        >>> import torch
+        >>> r = Rollouts(rewards=torch.tensor([1.0, 0.0]), entropies=torch.ones(2, 3),
+        ...              mask=torch.tensor([[1, 1, 1], [1, 1, 0]]), group=torch.tensor([7, 7]))
+        >>> r.lengths.tolist()
+        [3, 2]
+    """
+
+    rewards: Tensor
+    entropies: Tensor | None
+    mask: Tensor
+    group: Tensor
+    logprobs: Tensor | None = None
+    success: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            optional = field.name in ("entropies", "logprobs", "success")
+            if not (isinstance(value, Tensor) or (value is None and optional)):
+                raise ValueError(f"{field.name} must be a torch.Tensor, got {type(value).__name__}")
+        if self.mask.ndim != 2:
+            raise ValueError(f"mask must have shape [B, T], got {list(self.mask.shape)}")
+        batch, length = self.mask.shape
+        device = self.mask.device
+        for name, shape in [
+            ("rewards", [batch]),
+            ("entropies", [batch, length]),
+            ("group", [batch]),
+            ("logprobs", [batch, length]),
+            ("success", [batch]),
+        ]:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if list(value.shape) != shape:
+                raise ValueError(
+                    f"{name} must align with mask {[batch, length]}: expected {shape}, got {list(value.shape)}"
+                )
+            if value.device != device:
+                raise ValueError(f"{name} must be on the mask's device {device}, got {value.device}")
+        self._normalise_dtypes()
+        self._check_values()
+
+    def _normalise_dtypes(self) -> None:
+        mask = self.mask
+        if mask.dtype != torch.bool:
+            if mask.is_complex() or not bool(((mask == 0) | (mask == 1)).all()):
+                raise ValueError(f"mask must hold 0 and 1 only, got {_offending(mask, (mask != 0) & (mask != 1))}")
+            mask = mask.bool()
+        if self.rewards.dtype == torch.bool or self.rewards.is_complex():
+            raise ValueError(f"rewards must be real numbers, got {self.rewards.dtype}")
+        if self.group.is_floating_point() or self.group.is_complex() or self.group.dtype == torch.bool:
+            raise ValueError(f"group must hold integer ids, got {self.group.dtype}")
+        if self.success is not None and self.success.dtype != torch.bool:
+            raise ValueError(f"success must be bool, got {self.success.dtype}")
+        for name in ("entropies", "logprobs"):
+            value = getattr(self, name)
+            if value is not None and not value.is_floating_point():
+                raise ValueError(f"{name} must be floating point, got {value.dtype}")
+            if value is not None:
+                object.__setattr__(self, name, value.detach().float())
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "rewards", self.rewards.detach().float())
+
+    def _check_values(self) -> None:
+        bad = ~self.rewards.isfinite()
+        if bool(bad.any()):
+            raise ValueError(f"rewards must be finite, got {_offending(self.rewards, bad)}")
+        for name in ("entropies", "logprobs"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            bad = ~value.isfinite() & self.mask
+            if bool(bad.any()):
+                raise ValueError(f"{name} must be finite where mask is 1, got {_offending(value, bad)}")
+            # Entropies computed in low precision can come out a hair below zero; the floor takes those up.
+            wrong_sign = (value < -1e-3 if name == "entropies" else value > 1e-3) & self.mask
+            if bool(wrong_sign.any()):
+                sign = "not negative" if name == "entropies" else "not positive"
+                raise ValueError(f"{name} must be {sign} where mask is 1, got {_offending(value, wrong_sign)}")
+
+    @property
+    def lengths(self) -> Tensor:
+        """``[B]`` int64: the number of tokens of each response."""
+        return self.mask.sum(dim=1)
+
+    def __len__(self) -> int:
+        return self.mask.shape[0]
+
+
+def _offending(value: Tensor, bad: Tensor) -> str:
+    """The first offending entry, with its place: what a person needs to find the fault."""
+    place = bad.nonzero()[0].tolist()
+    return f"{value[tuple(place)].item()} at {place}"
