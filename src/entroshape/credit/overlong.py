@@ -5,7 +5,9 @@ Shapes: ``B`` responses. Lengths are in tokens, punishments in units of the rewa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,6 +105,43 @@ class GroupRelativeOverlong:
 
 
 Overlong = SoftOverlong | GroupRelativeOverlong
+
+KINDS: dict[str, type[SoftOverlong] | type[GroupRelativeOverlong]] = {
+    "soft": SoftOverlong,
+    "group_relative": GroupRelativeOverlong,
+}
+"""The punishments by the names that configuration files use."""
+
+
+def overlong_from_options(options: Mapping[str, Any]) -> Overlong:
+    """A punishment from plain options with its ``kind``, as configuration files hold it.
+
+    Raises:
+        ValueError: an unknown kind or option, listing the valid ones.
+
+    Example:
+        >>> overlong_from_options({"kind": "soft", "max_length": 4096, "cache": 1024})
+        SoftOverlong(max_length=4096, cache=1024)
+    """
+    kind = options.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f"overlong must have a kind of {', '.join(KINDS)}; got {dict(options)!r}")
+    given = {name: value for name, value in options.items() if name != "kind"}
+    valid = [field.name for field in fields(KINDS[kind])]
+    if unknown := sorted(set(given) - set(valid)):
+        raise ValueError(f"overlong of kind {kind!r} has the options {', '.join(valid)}; got {', '.join(unknown)}")
+    if isinstance(given.get("hard"), Mapping):
+        given["hard"] = overlong_from_options(given["hard"])
+    return KINDS[kind](**given)
+
+
+def overlong_to_options(overlong: Overlong) -> dict[str, Any]:
+    """The inverse of :func:`overlong_from_options`."""
+    kind = next(name for name, cls in KINDS.items() if type(overlong) is cls)
+    given = {field.name: getattr(overlong, field.name) for field in fields(overlong)}
+    if given.get("hard") is not None:
+        given["hard"] = overlong_to_options(given["hard"])
+    return {"kind": kind, **given}
 
 
 def _reference_length(lengths: Tensor, counted: Tensor, ids: Tensor, count: int) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from entroshape.credit.overlong import overlong_from_options, overlong_to_options
 from entroshape.methods.base import Credit, Method
 from entroshape.methods.controls import GTPORandom, GTPOSurprisal, GTPOUniform
 from entroshape.methods.dapo import DAPO
@@ -36,7 +37,27 @@ def build_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
     for option in options or {}:
         if option not in valid:
             raise ValueError(f"unknown option {option!r} of method {name!r}; it has {', '.join(valid)}")
-    return METHODS[name](**(options or {}))
+    given = dict(options or {})
+    if isinstance(given.get("overlong"), Mapping):
+        given["overlong"] = overlong_from_options(given["overlong"])
+    if isinstance(given.get("entropy_clip"), list):
+        given["entropy_clip"] = tuple(given["entropy_clip"])
+    return METHODS[name](**given)
+
+
+def method_options(method: Method) -> dict[str, Any]:
+    """All options of a method as plain values: what :func:`build_method` takes, and JSON and YAML can hold.
+
+    Example:
+        >>> method_options(GRPO())
+        {'success_threshold': 0.5, 'overlong': None, 'epsilon_low': 0.2, 'epsilon_high': 0.2}
+    """
+    options = {field.name: getattr(method, field.name) for field in fields(method)}
+    if options["overlong"] is not None:
+        options["overlong"] = overlong_to_options(options["overlong"])
+    if options.get("entropy_clip") is not None:
+        options["entropy_clip"] = list(options["entropy_clip"])
+    return options
 
 
 __all__ = [
@@ -52,4 +73,5 @@ __all__ = [
     "GTPOUniform",
     "Method",
     "build_method",
+    "method_options",
 ]

@@ -1,0 +1,10 @@
+"""TRL as the engine: GRPOTrainer with fine-grained credit.
+
+from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
+"""
+
+from entroshape.engines.trl.config import ShapedGRPOConfig
+from entroshape.engines.trl.record import StepRecord
+from entroshape.engines.trl.trainer import ShapedGRPOTrainer
+
+__all__ = ["ShapedGRPOConfig", "ShapedGRPOTrainer", "StepRecord"]

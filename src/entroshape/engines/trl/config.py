@@ -1,0 +1,187 @@
+"""ShapedGRPOConfig: GRPOConfig plus the credit-assignment method, which decides TRL's own loss settings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import GRPOConfig
+
+from entroshape.credit._check import check_choice
+from entroshape.methods import Method, build_method, method_options
+
+ENTROPY_SOURCES = ("auto", "sampler", "scoring")
+
+_SHAPES_THE_POLICY = {
+    "top_p",
+    "top_k",
+    "min_p",
+    "top_h",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "repetition_penalty",
+    "encoder_repetition_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "sequence_bias",
+    "exponential_decay_length_penalty",
+    "min_length",
+    "min_new_tokens",
+    "guidance_scale",
+    "watermarking_config",
+    "num_beams",
+    "do_sample",
+    "temperature",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "renormalize_logits",
+    "penalty_alpha",
+}
+
+
+@dataclass
+class ShapedGRPOConfig(GRPOConfig):
+    """``GRPOConfig`` with a credit-assignment method.
+
+    The method decides the loss: ``loss_type``, ``importance_sampling_level``, ``epsilon`` and ``epsilon_high`` are
+    taken from it. Settings that the method replaces, or that would make the entropy another policy's, are refused.
+
+    Raises:
+        ValueError: naming the setting, what was expected and why.
+    """
+
+    method: Any = field(
+        default="gtpo",
+        metadata={
+            "help": "Credit-assignment method: a name (gtpo, grpo_s, grpo, dapo, dapo_forking, ...) or a method object."
+        },
+    )
+    method_options: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Options of the method if it is given by name, such as {'alpha2': 0.2}; as JSON on a command line."
+        },
+    )
+    dynamic_sampling: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Drop groups whose outcomes are all equal and refill them from the train dataset. None: as the "
+            "method was published (off for grpo, on for the others)."
+        },
+    )
+    max_refills: int = field(
+        default=3,
+        metadata={"help": "At most so many refill rounds a step; what is still missing then is gated, and counted."},
+    )
+    entropy_source: str = field(
+        default="auto",
+        metadata={
+            "help": "Where the sampling policy's entropies come from. auto: the old-log-probability pass if TRL "
+            "makes one, else the sampler, else a pass of their own. sampler: recorded while sampling. scoring: always "
+            "a scoring pass."
+        },
+    )
+    loss_type: str | None = field(default=None, metadata={"help": "Decided by the method; leave it unset."})
+    importance_sampling_level: str | None = field(
+        default=None, metadata={"help": "Decided by the method; leave it unset."}
+    )
+    epsilon: float | None = field(default=None, metadata={"help": "The method's epsilon_low; set it there."})
+    epsilon_high: float | None = field(default=None, metadata={"help": "The method's epsilon_high; set it there."})
+
+    def __post_init__(self) -> None:
+        options = json.loads(self.method_options) if isinstance(self.method_options, str) else self.method_options
+        if not isinstance(self.method, Method):
+            self.method, self.method_options = build_method(self.method, options), None
+        elif self.method_options:
+            raise ValueError(
+                "method_options has no effect with a method object; expected None, got " + repr(self.method_options)
+            )
+        check_choice("entropy_source", self.entropy_source, ENTROPY_SOURCES)
+        if self.dynamic_sampling is None:
+            self.dynamic_sampling = self.method.dynamic_sampling
+        if not (isinstance(self.max_refills, int) and self.max_refills >= 1):
+            raise ValueError(
+                f"max_refills must be at least 1 (dynamic_sampling=False turns refills off); got {self.max_refills!r}"
+            )
+        self._take_loss_from_method()
+        self._refuse_what_has_no_effect()
+        super().__post_init__()
+        self._refuse_other_policies()
+
+    @property
+    def arithmetic_ratio(self) -> bool:
+        """Whether the method's loss is not TRL's: Eq. 11's arithmetic mean of the token ratios."""
+        return self.method.surrogate.ratio == "sequence_arithmetic"
+
+    def _take_loss_from_method(self) -> None:
+        surrogate = self.method.surrogate
+        decided: dict[str, Any] = {
+            "loss_type": {"token_mean": "dapo", "sequence_mean": "grpo"}[surrogate.aggregation],
+            "importance_sampling_level": "sequence" if surrogate.ratio == "sequence_geometric" else "token",
+            "epsilon": surrogate.epsilon_low,
+            "epsilon_high": surrogate.epsilon_high,
+        }
+        for name, value in decided.items():
+            given = getattr(self, name)
+            if given is not None and given != value:
+                raise ValueError(
+                    f"{name} is decided by the method: {type(self.method).__name__} has {value!r}, got "
+                    f"{given!r}. Leave it unset, "
+                    f"or set the method's own option (epsilon_low, epsilon_high, ratio)."
+                )
+            setattr(self, name, value)
+
+    def _refuse_what_has_no_effect(self) -> None:
+        replaced = "the method computes the advantages"
+        expected: dict[str, tuple[Any, str]] = {
+            "scale_rewards": ("group", replaced),
+            "multi_objective_aggregation": ("sum_then_normalize", replaced),
+            "top_entropy_quantile": (1.0, "use method='dapo_forking', whose quantile is taken over the whole batch"),
+        }
+        if self.arithmetic_ratio:
+            own = "GRPO-S with the arithmetic ratio has its own loss"
+            expected |= {
+                "beta": (0.0, own + " without a KL term"),
+                "delta": (None, own),
+                "off_policy_mask_threshold": (None, own),
+                "entropy_coef": (0.0, own),
+                "use_adaptive_entropy": (False, own),
+            }
+        for name, (value, reason) in expected.items():
+            given = getattr(self, name)
+            if given != value and not (name == "scale_rewards" and given is True):
+                raise ValueError(f"{name}={given!r} would have no effect: {reason}; expected {value!r}")
+
+    def _refuse_other_policies(self) -> None:
+        """Entropies are of the full, temperature-scaled distribution: the tokens have to be sampled from just that."""
+        reason = (
+            "tokens would then be drawn from another distribution than the one whose entropy (and "
+            "log-probability) is used; "
+            "the method needs the sampling policy's own"
+        )
+        for name, full in (
+            ("top_p", (1.0,)),
+            ("top_k", (0, -1, None)),
+            ("min_p", (None, 0.0)),
+            ("repetition_penalty", (1.0,)),
+        ):
+            if getattr(self, name) not in full:
+                raise ValueError(f"{name} must be {full[0]!r}, got {getattr(self, name)!r}: {reason}")
+        shaping = sorted(_SHAPES_THE_POLICY & set(self.generation_kwargs or {}))
+        if shaping:
+            raise ValueError(f"generation_kwargs must not hold {', '.join(shaping)}: {reason}")
+        if self.vllm_structured_outputs_regex is not None:
+            raise ValueError(
+                f"vllm_structured_outputs_regex must be None, got {self.vllm_structured_outputs_regex!r}: {reason}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``TrainingArguments.to_dict``, with the method as its name and options."""
+        out = super().to_dict()
+        out["method"] = self.method.name
+        out["method_options"] = method_options(self.method)
+        return out

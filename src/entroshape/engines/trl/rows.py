@@ -1,0 +1,86 @@
+"""Rows of rollouts across ranks and rounds: gather, join, choose, and take back this rank's share.
+
+Shapes: ``B`` responses, ``P`` prompt positions (padded on the left), ``T`` completion positions (padded on the right).
+Ranks and rounds pad to lengths of their own; here they are brought to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn.functional import pad
+
+Rows = dict[str, Tensor]
+
+LEFT_PADDED = ("prompt_ids", "prompt_mask")
+
+
+def gather_rows(accelerator: Accelerator, rows: Rows, pad_token_id: int) -> Rows:
+    """The rows of all ranks, in rank order, on every rank: ``[B_rank, ...]`` to ``[B, ...]``."""
+    gathered = {}
+    for name, value in sorted(rows.items()):  # every rank must meet the same collectives in the same order
+        if accelerator.num_processes > 1 and value.ndim > 1:
+            value = accelerator.pad_across_processes(
+                value, dim=1, pad_index=_padding(name, pad_token_id), pad_first=name in LEFT_PADDED
+            )
+        gathered[name] = accelerator.gather(value)
+    return gathered
+
+
+def join_rows(parts: Sequence[Rows], pad_token_id: int) -> Rows:
+    """Rounds of rows one below the other, padded to the longest."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = {}
+    for name in parts[0]:
+        values = [part[name] for part in parts]
+        if values[0].ndim > 1:
+            width = max(value.shape[1] for value in values)
+            values = [_widened(value, width, name, pad_token_id) for value in values]
+        joined[name] = torch.cat(values)
+    return joined
+
+
+def take_rows(rows: Rows, index: Tensor | slice) -> Rows:
+    """The chosen rows, without the columns that no chosen row uses."""
+    chosen = {name: value[index] for name, value in rows.items()}
+    used_left = _used(chosen["prompt_mask"].flip(1)) if "prompt_mask" in chosen else 0
+    used_right = _used(chosen["completion_mask"]) if "completion_mask" in chosen else 0
+    width = rows["completion_mask"].shape[1] if "completion_mask" in rows else -1
+    for name, value in chosen.items():
+        if name in LEFT_PADDED:
+            chosen[name] = value[:, value.shape[1] - used_left :]
+        elif value.ndim > 1 and value.shape[1] == width:
+            chosen[name] = value[:, :used_right]
+    return chosen
+
+
+def local_slice(accelerator: Accelerator, total: int) -> slice:
+    """Which of ``total`` gathered rows are this rank's."""
+    share = total // accelerator.num_processes
+    return slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+
+
+def last_tokens(rows: Rows) -> Tensor:
+    """``[B]`` the last token of each completion."""
+    last = (rows["completion_mask"].sum(dim=1, keepdim=True) - 1).clamp(min=0)
+    return rows["completion_ids"].gather(1, last)[:, 0]
+
+
+def _padding(name: str, pad_token_id: int) -> int:
+    return pad_token_id if name in ("prompt_ids", "completion_ids") else 0
+
+
+def _widened(value: Tensor, width: int, name: str, pad_token_id: int) -> Tensor:
+    missing = width - value.shape[1]
+    sides = (missing, 0) if name in LEFT_PADDED else (0, missing)
+    return pad(value, sides, value=_padding(name, pad_token_id)) if missing else value
+
+
+def _used(mask: Tensor) -> int:
+    """How many leading columns hold a 1 anywhere; at least 1, so that no tensor is left without columns."""
+    columns = mask.bool().any(dim=0).nonzero()
+    return int(columns.max()) + 1 if columns.numel() else 1

@@ -1,0 +1,311 @@
+"""ShapedGRPOTrainer: TRL's GRPOTrainer with the credit of an entroshape method.
+
+The seam is ``_generate_and_score_completions``: there all responses of a step exist and none has been shuffled or
+split yet. TRL samples and scores; here entropies are added, one-outcome groups refilled, credit assigned over all
+ranks at once, and the advantages handed back for TRL's own loss.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from entroshape.engines.trl.config import ShapedGRPOConfig
+from entroshape.engines.trl.loss import sequence_surrogate_loss
+from entroshape.engines.trl.record import StepRecord, credit_metrics
+from entroshape.engines.trl.rows import gather_rows, last_tokens, local_slice, take_rows
+from entroshape.engines.trl.sampling import SampledBatch, chosen_groups, join_batches, refill_indices
+from entroshape.engines.trl.seams import check_seams
+from entroshape.engines.trl.watched import WatchedGRPOTrainer
+from entroshape.methods import Credit, Method
+from entroshape.rollouts import Rollouts
+
+check_seams()
+
+
+class ShapedGRPOTrainer(WatchedGRPOTrainer):
+    """``GRPOTrainer`` with fine-grained credit.
+
+    It takes everything that GRPOTrainer does, plus ``args.method`` and ``args.dynamic_sampling``.
+
+    Args:
+        args: a :class:`ShapedGRPOConfig`.
+        on_rollouts: called on the main process with the :class:`StepRecord` of every sampled batch.
+        **kwargs: everything that ``trl.GRPOTrainer`` takes.
+
+    Raises:
+        ValueError: settings that cannot work together, naming them.
+
+    Example:
+        >>> from datasets import Dataset                                                # doctest: +SKIP
+        >>> trainer = ShapedGRPOTrainer(                                                # doctest: +SKIP
+        ...     model="Qwen/Qwen2.5-0.5B", reward_funcs=my_reward, train_dataset=my_prompts,
+        ...     args=ShapedGRPOConfig(method="gtpo", num_generations=16))
+        >>> trainer.train()                                                             # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: ShapedGRPOConfig | None = None,
+        *positional: Any,
+        on_rollouts: Callable[[StepRecord], None] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args = ShapedGRPOConfig("entroshape-output") if args is None else args
+        if not isinstance(args, ShapedGRPOConfig):
+            raise ValueError(
+                f"args must be a ShapedGRPOConfig, got {type(args).__name__}; it takes all of GRPOConfig's settings"
+            )
+        super().__init__(model, reward_funcs, args, *positional, **kwargs)
+        self.method: Method = args.method
+        self._on_rollouts = on_rollouts
+        self._shaped_losses = 0
+        if args.dynamic_sampling:
+            self._check_refillable()
+        self.add_callback(_ShapingRan(self))
+
+    def _check_refillable(self) -> None:
+        if not hasattr(self.train_dataset, "__len__"):
+            raise ValueError(
+                "dynamic_sampling needs a train_dataset with a length, got an iterable one; set dynamic_sampling=False"
+            )
+        if {"image", "images"} & set(self.train_dataset.column_names) or self.environment_factories is not None:
+            raise ValueError("dynamic_sampling does not support images or environments yet; set dynamic_sampling=False")
+
+    # --- credit: where all responses of the step are in sight -------------------------------------------------------
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)
+        started, sampling = time.perf_counter(), self._seconds["sampling"]
+        output, per_function = self._sample(inputs)
+        batch = self._gathered(output, per_function)
+        rounds = [batch]
+        if self.args.dynamic_sampling:
+            batch = self._refill(rounds)
+            if len(rounds) > 1:
+                mine = take_rows(batch.rows, local_slice(self.accelerator, len(batch.group)))
+                output = {**output, **mine}
+        self._log_sampled(rounds)
+        scored = time.perf_counter() - started - (self._seconds["sampling"] - sampling)
+        self._seconds["scoring"] += scored
+        with self._timed("shaping"):
+            credit = self._credit(batch)
+            self._hand_over(output, batch, credit)
+        return output
+
+    def _gathered(self, output: dict[str, Any], per_function: Tensor) -> SampledBatch:
+        """The batch of all ranks. Without dynamic sampling only what the credit is computed from travels."""
+        local = len(output["completion_ids"])
+        per_row = {
+            name: value
+            for name, value in output.items()
+            if isinstance(value, Tensor) and value.ndim and len(value) == local
+        }
+        if "tool_mask" in per_row:
+            per_row["tool_mask"] = per_row["tool_mask"] * per_row["completion_mask"]
+        if "logprobs" in self.method.needs and "old_per_token_logps" not in per_row:
+            per_row["sampled_logprobs"] = self._score(output)[0]
+        per_row.pop("advantages", None)
+        if not self.args.dynamic_sampling:
+            wanted = {"completion_ids", "completion_mask", "tool_mask", "entropies"}
+            wanted |= {"old_per_token_logps", "sampled_logprobs"} if "logprobs" in self.method.needs else set()
+            per_row = {name: value for name, value in per_row.items() if name in wanted}
+        prompts = [
+            zlib.crc32(repr(row[mask.bool()].tolist()).encode())
+            for row, mask in zip(output["prompt_ids"].cpu(), output["prompt_mask"].cpu(), strict=True)
+        ]
+        per_row["prompt_hash"] = torch.tensor(prompts, dtype=torch.int64, device=output["completion_ids"].device)
+        rows = gather_rows(self.accelerator, per_row, self._tokenizer.pad_token_id)
+        total = len(rows["completion_ids"])
+        group = torch.arange(total, device=per_function.device) // self.num_generations
+        if not torch.equal(rows["prompt_hash"][group * self.num_generations], rows["prompt_hash"]):
+            raise RuntimeError("TRL no longer lays the responses of a prompt side by side; groups cannot be told apart")
+        weighted = per_function * self.reward_weights.to(per_function.device)
+        rewards = torch.where(per_function.isnan().all(dim=1), torch.nan, weighted.nansum(dim=1))
+        return SampledBatch(
+            rows=rows,
+            rewards=rewards,
+            rewards_per_function=per_function,
+            group=group,
+            prompts=list(self._logs["prompt"])[-total:],
+            completions=list(self._logs["completion"])[-total:],
+        )
+
+    def _refill(self, rounds: list[SampledBatch]) -> SampledBatch:
+        """Replaces one-outcome groups by fresh ones, in lockstep on all ranks; rounds are added to ``rounds``."""
+        pad, threshold = self._tokenizer.pad_token_id, self.method.success_threshold
+        pool = rounds[0]
+        wanted = int(pool.group.max()) + 1
+        while True:
+            index, found = chosen_groups(pool.group, pool.informative(threshold), wanted)
+            refills = len(rounds) - 1
+            if found == wanted or refills == self.args.max_refills:
+                break
+            indices = refill_indices(
+                len(self.train_dataset),
+                wanted - found,
+                self.num_generations,
+                self.accelerator.num_processes,
+                wanted,
+                key=f"{self.args.seed}/{self.state.global_step}/{len(rounds)}",
+            )
+            examples = [self.train_dataset[i] for i in indices for _ in range(self.num_generations)]
+            mine = examples[local_slice(self.accelerator, len(examples))]
+            rounds.append(self._gathered(*self._sample(mine)))
+            pool = join_batches([pool, rounds[-1]], pad)
+        self._note("refills", refills)
+        self._note("unfilled_groups", wanted - found)
+        if found < wanted:
+            warnings.warn(
+                f"step {self.state.global_step}: after {refills} refills {wanted - found} of {wanted} groups still "
+                "have one outcome; they get no credit. Other prompts, or a larger max_refills, would fill the batch.",
+                stacklevel=2,
+            )
+        if refills == 0:
+            return pool
+        chosen = index.tolist()
+        return replace(
+            pool,
+            rows=take_rows(pool.rows, index),
+            rewards=pool.rewards[index],
+            rewards_per_function=pool.rewards_per_function[index],
+            group=torch.arange(len(chosen), device=index.device) // self.num_generations,
+            prompts=[pool.prompts[i] for i in chosen],
+            completions=[pool.completions[i] for i in chosen],
+        )
+
+    def _credit(self, batch: SampledBatch) -> Credit:
+        """The method's credit of all ranks' rows; rows without a reward get none and are compared with nobody."""
+        mask = batch.rows["completion_mask"].bool()
+        if "tool_mask" in batch.rows:
+            mask = mask & batch.rows["tool_mask"].bool()
+        logprobs = batch.rows.get("old_per_token_logps", batch.rows.get("sampled_logprobs"))
+        entropies = batch.rows.get("entropies")
+        # Seeded by step, not drawn from the global state: every rank must draw the same.
+        generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
+        known = ~batch.rewards.isnan()
+        if bool(known.all()):
+            rollouts = Rollouts(batch.rewards, entropies, mask, batch.group, logprobs)
+            return self.method.assign(rollouts, generator)
+        picked = [None if value is None else value[known] for value in (entropies, logprobs)]
+        credit = self.method.assign(
+            Rollouts(batch.rewards[known], picked[0], mask[known], batch.group[known], picked[1]), generator
+        )
+        return Credit(
+            shaped_rewards=_spread(credit.shaped_rewards, known),
+            advantages=_spread(credit.advantages, known),
+            loss_mask=_spread(credit.loss_mask, known),
+            success=_spread(credit.success, known),
+            gated=_spread(credit.gated, known) | ~known,
+        )
+
+    def _hand_over(self, output: dict[str, Any], batch: SampledBatch, credit: Credit) -> None:
+        """Puts the credit where TRL's loss, logs and buffers look for it."""
+        mask = batch.rows["completion_mask"].bool()
+        if "tool_mask" in batch.rows:
+            mask = mask & batch.rows["tool_mask"].bool()
+        mine = local_slice(self.accelerator, len(batch.group))
+        width = output["completion_ids"].shape[1]
+        advantages = credit.advantages[mine]
+        output["advantages"] = advantages[:, :width] if advantages.ndim == 2 else advantages
+        if not torch.equal(credit.loss_mask, mask):
+            output["tool_mask"] = credit.loss_mask[mine][:, :width].to(output["completion_mask"].dtype)
+        output["num_items_in_batch"] = credit.loss_mask.sum()
+        output["shaped_by_entroshape"] = torch.ones((), device=advantages.device)
+        for name in ("entropies", "prompt_hash", "sampled_logprobs"):
+            output.pop(name, None)
+
+        record = StepRecord(
+            step=self.state.global_step,
+            prompts=batch.prompts,
+            completions=batch.completions,
+            token_ids=batch.rows["completion_ids"],
+            mask=mask,
+            group=batch.group,
+            rewards=batch.rewards,
+            entropies=batch.rows.get("entropies"),
+            credit=credit,
+        )
+        for name, value in credit_metrics(record).items():
+            self._note(name, value)
+        self._relog(record, batch.rewards_per_function)
+        if self._on_rollouts is not None and self.accelerator.is_main_process:
+            self._on_rollouts(record)
+
+    # --- logs -----------------------------------------------------------------------------------------------------
+
+    def _relog(self, record: StepRecord, per_function: Tensor) -> None:
+        """TRL's table of completions, with the rows that were trained on and their advantages."""
+        advantages = record.credit.advantages
+        if advantages.ndim == 2:
+            advantages = advantages.sum(dim=1) / record.mask.sum(dim=1).clamp(min=1)
+        columns = {"prompt": record.prompts, "completion": record.completions, "advantages": advantages.tolist()}
+        for name, values in columns.items():
+            self._logs[name].clear()
+            self._logs[name].extend(values)
+        for i, name in enumerate(self.reward_func_names):
+            self._logs["rewards"][name].clear()
+            self._logs["rewards"][name].extend(per_function[:, i].tolist())
+
+    def _log_sampled(self, rounds: list[SampledBatch]) -> None:
+        """Figures over everything that was sampled, kept or not: what the policy does, not what it is trained on."""
+        rewards = torch.cat([batch.rewards for batch in rounds])
+        lengths = torch.cat([batch.rows["completion_mask"].sum(dim=1) for batch in rounds]).float()
+        ends = torch.tensor([*self.eos_token_ids, self._tokenizer.pad_token_id], device=lengths.device)
+        ended = torch.cat([torch.isin(last_tokens(batch.rows), ends) for batch in rounds])
+        known = ~rewards.isnan()
+        if bool(known.any()):
+            self._note("reward", rewards[known].mean().item())
+            self._note("success_rate", (rewards[known] > self.method.success_threshold).float().mean().item())
+        self._note("completion_length", lengths.mean().item())
+        self._note("share_cut", (~ended).float().mean().item())
+        self._sampled_tokens += int(lengths.sum())
+
+    # --- loss -----------------------------------------------------------------------------------------------------
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        if not self.model.training:
+            return super()._compute_loss(model, inputs)
+        if "shaped_by_entroshape" not in inputs:
+            raise RuntimeError(_NOT_SHAPED)
+        self._shaped_losses += 1
+        if not self.args.arithmetic_ratio:
+            return super()._compute_loss(model, inputs)
+        return sequence_surrogate_loss(self, model, inputs)
+
+
+_NOT_SHAPED = (
+    "the advantages of this step were not computed by entroshape: something (a compiler of trainers such as "
+    "Unsloth, or another patch of GRPOTrainer) replaced the methods that it overrides, so this would be plain GRPO. "
+    "Train without it."
+)
+
+
+class _ShapingRan(TrainerCallback):
+    """Refuses to go on when an optimizer step was made without our loss."""
+
+    def __init__(self, trainer: ShapedGRPOTrainer) -> None:
+        self._trainer = trainer
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self._trainer._shaped_losses == 0:
+            raise RuntimeError(_NOT_SHAPED)
+        self._trainer._shaped_losses = 0
+
+
+def _spread(value: Tensor, known: Tensor) -> Tensor:
+    """Rows of the known responses among all: zeros (or False) for the others."""
+    out = value.new_zeros((len(known), *value.shape[1:]))
+    out[known] = value
+    return out
