@@ -8,6 +8,7 @@ The public face needs torch alone::
 Engines, tasks and evaluation live in subpackages and are imported by name.
 """
 
+from entroshape.credit.entropy import linear_logprob_and_entropy, logprob_and_entropy
 from entroshape.credit.overlong import GroupRelativeOverlong, SoftOverlong
 from entroshape.credit.surrogate import ClippedSurrogate, clipped_surrogate
 from entroshape.methods import DAPO, GRPO, GRPOS, GTPO, METHODS, Credit, ForkingTokens, Method, build_method
@@ -30,4 +31,6 @@ __all__ = [
     "SoftOverlong",
     "build_method",
     "clipped_surrogate",
+    "linear_logprob_and_entropy",
+    "logprob_and_entropy",
 ]

@@ -1,0 +1,52 @@
+# Two commands are all that a newcomer needs: `make train` and `make test`. Both set up .venv first, once.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint types format results bench clean
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+train: $(VENV)/.train ## Set up, then train the bundled model on Countdown with GTPO (about 3 minutes on 2 cores)
+	$(BIN)/entroshape train $(ARGS)
+
+test: lint types ## Set up, then lint, check types and run all tests and doctests
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+lint: $(VENV)/.test ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test ## Check types
+	$(BIN)/mypy
+
+format: $(VENV)/.test ## Format the code in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+results: $(VENV)/.test ## Rerun what docs/results.md shows (three seeds, about 15 minutes)
+	$(BIN)/python scripts/results.py
+
+bench: $(VENV)/.test ## Time and memory of the log-probability and entropy kernels beside their peers
+	$(BIN)/python benchmarks/entropy.py
+
+clean: ## Remove the environment and caches, not your runs
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "entroshape needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing entroshape and its engines into $(VENV) (a few minutes the first time)"
+	$(PIP) --editable '.[all]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing entroshape and its development tools into $(VENV) (a few minutes the first time)"
+	$(PIP) --editable '.[all,dev]'
+	@touch $(VENV)/.train $@

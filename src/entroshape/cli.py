@@ -1,0 +1,85 @@
+"""The ``entroshape`` command. Heavy libraries are imported only by the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+USAGE = """\
+entroshape: fine-grained credit for LLM reinforcement learning (GTPO, GRPO-S and their baselines)
+
+usage: entroshape COMMAND [options]
+
+commands:
+  train    train a model on a task; without options the bundled model learns Countdown, in minutes on a laptop
+  report   write the report.html of a run again
+
+entroshape COMMAND --help lists a command's options.
+
+examples:
+  entroshape train                                            the whole story on a laptop: train, evaluate, report
+  entroshape train --method dapo                              the baseline to hold it against
+  entroshape train --method-options alpha2=0.5 axis=row       another way of comparing entropies
+  entroshape train --task reasoning_gym:chain_sum --model HuggingFaceTB/SmolLM2-135M-Instruct --lora-rank 16
+  entroshape train --task jsonl:problems.jsonl --reward my_module:my_reward --model ./my-model
+  entroshape train --config recipes/gtpo-7b.yaml --steps 50   a file of options, one of them overridden
+  entroshape train --resume runs/countdown-gtpo-0-1           go on where a run was stopped
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0 done, 1 failed on the way, 2 refused at the door."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"train": _train, "report": _report}
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if arguments[0] == "--version":
+        from entroshape import __version__
+
+        print(__version__)
+        return 0
+    if arguments[0] not in commands:
+        print(f"entroshape: no command {arguments[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
+        return 2
+    try:
+        return commands[arguments[0]](arguments[1:])
+    except (ValueError, ImportError) as error:
+        if os.environ.get("ENTROSHAPE_TRACEBACK"):
+            raise
+        print(f"entroshape: {error}\n(ENTROSHAPE_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 2
+
+
+def _train(arguments: list[str]) -> int:
+    from rich.console import Console
+
+    from entroshape.training.command import parse_train
+
+    config, resume = parse_train(arguments)
+
+    from entroshape.training.run import train
+
+    console = Console()
+    try:
+        run = train(config, resume=resume, console=console)
+    except KeyboardInterrupt:
+        console.print("\nstopped. Go on with: entroshape train --resume DIR (the run directory named above)")
+        return 130
+    other = "dapo" if config.method != "dapo" else "gtpo"
+    console.print("\nnext, hold it against another method on the same prompts and weights:")
+    console.print(
+        f"  entroshape train --config {run.path}/config.yaml --method {other} --method-options", soft_wrap=True
+    )
+    return 0
+
+
+def _report(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print("usage: entroshape report RUN\n\nWrites RUN/report.html again, from what the run directory holds.")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    from entroshape.report import write_report
+
+    print(write_report(arguments[0]))
+    return 0

@@ -1,0 +1,159 @@
+"""What a run writes while it goes on: metrics, rollouts, checkpoint marks, and a progress bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from entroshape.engines.trl import StepRecord
+from entroshape.engines.trl.watched import PREFIX
+from entroshape.runs import RunDirectory
+from entroshape.training.config import TrainConfig
+from entroshape.training.models import prompt_text
+
+FROM_TRL = {
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+    "clip_ratio/low_mean": "clip_low",
+    "clip_ratio/high_mean": "clip_high",
+}
+
+
+class StepProgress:
+    """A bar with the step, the success rate, the entropy and the time left; plain lines where there is no terminal."""
+
+    def __init__(self, steps: int, console: Console) -> None:
+        self._steps, self._console = steps, console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._training: TaskID | None = None
+
+    def __enter__(self) -> StepProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, metrics: dict[str, Any]) -> None:
+        """Shows the metrics of a step."""
+        step = metrics["step"]
+        note = "  ".join(
+            f"{label} {metrics[name]:.3f}"
+            for label, name in (("success", "success_rate"), ("entropy", "entropy"))
+            if name in metrics
+        )
+        if self._training is None:
+            self._training = self._bar.add_task("training", total=self._steps, completed=step - 1, note=note)
+        self._bar.update(self._training, completed=step, note=note)
+        if not self._console.is_terminal and (step % max(1, self._steps // 10) == 0 or step == self._steps):
+            self._console.print(f"step {step}/{self._steps}  {note}", soft_wrap=True)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar of its own for something beside training; gives the function that moves it on: (done, total)."""
+        bar = self._bar.add_task(name, total=None, note="")
+        if not self._console.is_terminal:
+            self._console.print(name, soft_wrap=True)
+        yield lambda done, total: self._bar.update(bar, completed=done, total=total)
+        self._bar.remove_task(bar)
+
+
+class RunRecorder(TrainerCallback):
+    """Writes a training run into its directory: one line of metrics a step, rollouts now and then, whole checkpoints.
+
+    Args:
+        run: where to.
+        config: the run's options: how many optimizer updates make a step, and whose rollouts are kept.
+        tokenizer: turns token ids into what people read.
+        progress: shown each step's metrics.
+    """
+
+    def __init__(
+        self, run: RunDirectory, config: TrainConfig, tokenizer: PreTrainedTokenizerBase, progress: StepProgress
+    ) -> None:
+        self._run, self._config, self._tokenizer, self._progress = run, config, tokenizer, progress
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
+    ) -> None:
+        """One line of metrics; a loss that is not finite ends the run."""
+        if not state.is_world_process_zero or "loss" not in logs:
+            return
+        step = state.global_step // self._config.updates_per_step
+        metrics = {"step": step, "optimizer_step": state.global_step}
+        metrics |= {ours: float(logs[theirs]) for theirs, ours in FROM_TRL.items() if logs.get(theirs) is not None}
+        metrics |= {key.removeprefix(PREFIX): value for key, value in logs.items() if key.startswith(PREFIX)}
+        metrics = {key: value for key, value in metrics.items() if value is not None}
+        broken = [key for key, value in metrics.items() if not math.isfinite(value)]
+        if broken:
+            raise FloatingPointError(
+                f"step {step}: {', '.join(broken)} is not finite. The last checkpoint is good; start "
+                "again with a lower learning rate or a tighter max_grad_norm."
+            )
+        self._run.append_metrics(metrics)
+        self._progress.update(metrics)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Marks a checkpoint as whole, once everything of it is written."""
+        if state.is_world_process_zero:
+            self._run.mark_checkpoint_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+    def on_rollouts(self, record: StepRecord) -> None:
+        """Keeps the rollouts of a step with their credit, token by token."""
+        step, every = record.step // self._config.updates_per_step + 1, self._config.rollouts_every
+        if every and (step == 1 or step % every == 0):
+            self._run.write_rollouts(step, rollout_rows(record, step, self._tokenizer))
+
+
+def rollout_rows(record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
+    """One row a response, as the run directory holds them: tokens, entropy, shaped reward, advantage, outcome."""
+    rows = []
+    for i, live in enumerate(record.mask):
+        ids = record.token_ids[i][live].tolist()
+        shaped, advantages = record.credit.shaped_rewards[i], record.credit.advantages[i]
+        rows.append(
+            {
+                "step": step,
+                "group": int(record.group[i]),
+                "prompt": prompt_text(record.prompts[i]),
+                "completion": tokenizer.decode(ids, skip_special_tokens=True),
+                "tokens": [tokenizer.decode([token]) for token in ids],
+                "token_ids": ids,
+                "entropy": [] if record.entropies is None else record.entropies[i][live].tolist(),
+                "shaped_reward": (shaped[live] if shaped.ndim else shaped.expand(len(ids))).tolist(),
+                "advantage": (advantages[live] if advantages.ndim else advantages.expand(len(ids))).tolist(),
+                "reward": float(record.rewards[i]),
+                "success": bool(record.credit.success[i]),
+                "gated": bool(record.credit.gated[i]),
+            }
+        )
+    return rows

@@ -1,0 +1,174 @@
+"""Every option of ``entroshape train``: one frozen dataclass, filled from a YAML file, a command line or Python."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+BUNDLED_MODEL = "countdown-tiny"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a language model on a task with fine-grained credit, and see what it learned.
+
+    Without any option: the bundled tiny model learns Countdown with GTPO, in minutes on a laptop.
+    """
+
+    task: str = "countdown"
+    """What to train on: countdown, reasoning_gym:NAME, jsonl:PATH (problem, answer), my_module:my_task."""
+
+    reward: str | None = None
+    """Your own verifier, my_module:my_reward, instead of the task's: f(prompts, completions, **columns) -> floats."""
+
+    model: str = BUNDLED_MODEL
+    """A hub id, a local directory, or countdown-tiny (bundled, 0.87 M parameters)."""
+
+    method: str = "gtpo"
+    """gtpo, grpo_s, grpo, dapo, dapo_forking, or a control: gtpo_uniform, gtpo_random, gtpo_surprisal."""
+
+    method_options: dict[str, Any] = field(default_factory=dict)
+    """Options of the method, such as alpha2=0.2 axis=row gate=false."""
+
+    dynamic_sampling: bool | None = None
+    """Replace groups whose outcomes are all equal by fresh ones. None: as the method was published (all but grpo)."""
+
+    max_refills: int = 3
+    """At most so many refill rounds a step under dynamic sampling."""
+
+    steps: int = 100
+    """Steps; a step samples, scores, assigns credit and updates."""
+
+    prompts_per_step: int = 8
+    """Prompts sampled a step."""
+
+    num_generations: int = 16
+    """Responses a prompt: the size of a group (G)."""
+
+    updates_per_step: int = 2
+    """Optimizer updates a step, each on its own share of the step's responses."""
+
+    micro_batch_size: int | None = None
+    """Responses a forward and backward pass, on each device. None: all of an update. Fewer take less memory."""
+
+    learning_rate: float | None = None
+    """Peak learning rate. None: 1e-4 for the bundled model, 1e-5 with LoRA, else 1e-6 (the paper's)."""
+
+    warmup_steps: int = 3
+    """Steps over which the learning rate rises to its peak; then it stays there."""
+
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+
+    temperature: float = 1.0
+    """Of sampling, in training and evaluation. Entropies are those of the distribution at this temperature."""
+
+    max_completion_length: int | None = None
+    """Limit of a response in tokens. None: the task's suggestion."""
+
+    lora_rank: int = 0
+    """Train LoRA adapters of this rank on all linear layers; 0 trains the whole model."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of training: float32, or bfloat16 autocast."""
+
+    gradient_checkpointing: bool = False
+    """Trade compute for memory in the backward pass."""
+
+    train_size: int | None = None
+    """How many training prompts to make or take. None: as many as the task suggests, all of a file's."""
+
+    eval_problems: int = 256
+    """Held-out problems evaluated before and after."""
+
+    eval_samples: int = 16
+    """Answers sampled a held-out problem: Mean@n and Pass@k up to n."""
+
+    eval_every: int = 0
+    """Also evaluate every so many steps; 0: before and after only."""
+
+    rollouts_every: int = 10
+    """Keep the rollouts with their credit, token by token, of every so many steps; 0 keeps none."""
+
+    save_every: int = 25
+    """Save a checkpoint to resume from every so many steps."""
+
+    seed: int = 0
+    """Of everything: prompts, their order, sampling."""
+
+    output: str | None = None
+    """The run directory. None: runs/TASK-METHOD-SEED-N."""
+
+    report_to: str = "none"
+    """Also log to wandb, tensorboard or trackio."""
+
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: an accelerator if there is one."""
+
+    def __post_init__(self) -> None:
+        for name in (
+            "steps",
+            "prompts_per_step",
+            "updates_per_step",
+            "max_refills",
+            "eval_problems",
+            "eval_samples",
+            "save_every",
+        ):
+            _check_whole(name, getattr(self, name), 1)
+        for name in ("warmup_steps", "lora_rank", "eval_every", "rollouts_every", "seed"):
+            _check_whole(name, getattr(self, name), 0)
+        for name in ("micro_batch_size", "max_completion_length", "train_size"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name), 1)
+        _check_whole("num_generations", self.num_generations, 2)
+        for name in ("learning_rate", "max_grad_norm", "temperature"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a positive number; got {value!r}")
+        if self.rollouts_per_step % self.updates_per_step:
+            raise ValueError(
+                f"updates_per_step must divide prompts_per_step * num_generations = {self.rollouts_per_step}; "
+                f"got {self.updates_per_step}"
+            )
+
+    @property
+    def rollouts_per_step(self) -> int:
+        """Responses sampled a step, over all devices."""
+        return self.prompts_per_step * self.num_generations
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """``learning_rate``, or its default for this kind of model."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if self.model == BUNDLED_MODEL:
+            return 1e-4
+        return 1e-5 if self.lora_rank else 1e-6
+
+    def micro_batches(self, world_size: int) -> tuple[int, int]:
+        """Responses a device holds at once, and how many such micro-batches make an update.
+
+        Raises:
+            ValueError: an update's responses do not split evenly over devices and micro-batches.
+        """
+        update = self.rollouts_per_step // self.updates_per_step
+        if update % world_size:
+            raise ValueError(f"an update of {update} responses must split evenly over {world_size} devices")
+        share = update // world_size
+        micro = min(self.micro_batch_size or share, share)
+        if share % micro:
+            raise ValueError(
+                f"micro_batch_size must divide the {share} responses of an update on a device; got {micro}"
+            )
+        return micro, share // micro
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as plain values, as they are written to ``config.yaml``."""
+        return asdict(self)
+
+
+def _check_whole(name: str, value: object, minimum: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name} must be a whole number of at least {minimum}; got {value!r}")

@@ -1,0 +1,81 @@
+"""Models and prompts: from a name to weights and a tokenizer, and from a task's problems to what the model reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from entroshape.assets import bundled_model_path
+from entroshape.tasks import Task
+from entroshape.training.config import BUNDLED_MODEL
+
+
+def resolve_model(name: str) -> str:
+    """The path of a bundled or local model, or ``name`` itself for a hub id.
+
+    Raises:
+        ValueError: a path that holds no model.
+    """
+    if name == BUNDLED_MODEL:
+        return str(bundled_model_path(name))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not any((path / file).is_file() for file in ("config.json", "adapter_config.json")):
+            raise ValueError(f"model: {path} holds neither config.json nor adapter_config.json; expected a saved model")
+        return str(path)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ValueError(
+            f"model: no directory {path}; expected a local model, a hub id, or {BUNDLED_MODEL!r} (bundled)"
+        )
+    return name
+
+
+def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model in float32, and its tokenizer.
+
+    Raises:
+        ValueError: it cannot be found, here or on the hub.
+    """
+    path = resolve_model(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    except OSError as error:
+        raise ValueError(
+            f"model {name!r} was not found: expected a hub id, a local directory, or {BUNDLED_MODEL!r} (bundled). "
+            f"{error}"
+        ) from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def formatted_prompt(prompt: str, task: Task, tokenizer: PreTrainedTokenizerBase) -> str | list[dict[str, str]]:
+    """What the model is asked: a conversation where the tokenizer has a chat template, else the plain problem.
+
+    The task's instruction (how to mark the final answer) stands behind the problem.
+    """
+    text = f"{prompt}\n\n{task.instruction}" if task.instruction else prompt
+    return [{"role": "user", "content": text}] if tokenizer.chat_template else text
+
+
+def training_prompts(task: Task, tokenizer: PreTrainedTokenizerBase, rows: int, seed: int) -> Dataset:
+    """``rows`` training prompts in their final order: the task's, shuffled, pass after pass.
+
+    One pass of the trainer then is the whole run, so that a resumed run finds its place by counting.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
+    while len(order) < rows:
+        order += torch.randperm(len(task.train), generator=generator).tolist()
+    prompts = task.train.select(order[:rows])
+    return prompts.map(lambda row: {"prompt": formatted_prompt(row["prompt"], task, tokenizer)})
+
+
+def prompt_text(prompt: Any) -> str:
+    """A prompt as people read it."""
+    return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)

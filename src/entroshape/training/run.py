@@ -1,0 +1,184 @@
+"""``train``: the whole main job, from options to a run directory with its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from peft import LoraConfig
+from rich.console import Console
+from transformers import (
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers import ProgressCallback as BarOfTransformers
+
+from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
+from entroshape.evaluation import evaluate
+from entroshape.methods import build_method
+from entroshape.report import summary_table, write_report
+from entroshape.runs import RunDirectory
+from entroshape.tasks import Task, load_task
+from entroshape.training.callbacks import RunRecorder, StepProgress
+from entroshape.training.config import TrainConfig
+from entroshape.training.models import formatted_prompt, load_model, training_prompts
+
+
+def train(config: TrainConfig, *, resume: str | Path | None = None, console: Console | None = None) -> RunDirectory:
+    """Trains as ``config`` says, evaluating on held-out problems before and after, and writes the report.
+
+    Args:
+        config: all options.
+        resume: a run directory to go on with, from its last whole checkpoint; ``config`` is then the run's own.
+        console: where to show progress.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        ValueError: an option that does not fit the task, the model or the machine.
+        RuntimeError: a reward function that failed, naming the step; the last checkpoint stays good.
+    """
+    console = console or Console()
+    state = PartialState(cpu=config.device == "cpu")
+    task = _task(config)
+    model, tokenizer = load_model(config.model)
+    run = _run_directory(config, resume, state)
+    arguments = engine_arguments(config, task, run.path, state.num_processes)
+    checkpoint = run.latest_checkpoint() if resume else None
+    if checkpoint is not None:
+        run.truncate_metrics(int(checkpoint.name.rpartition("-")[2]) // config.updates_per_step)
+        console.print(f"resuming {run.path} from {checkpoint.name}")
+
+    with StepProgress(config.steps, console) as progress:
+        recorder = RunRecorder(run, config, tokenizer, progress)
+        trainer = ShapedGRPOTrainer(
+            model,
+            task.reward,
+            arguments,
+            training_prompts(task, tokenizer, config.steps * config.prompts_per_step, config.seed),
+            processing_class=tokenizer,
+            peft_config=_lora(config),
+            callbacks=[recorder],
+            on_rollouts=recorder.on_rollouts,
+        )
+        for callback in (PrinterCallback, BarOfTransformers):
+            trainer.remove_callback(callback)
+        evaluator = Evaluator(run, config, task, tokenizer, trainer, progress)
+        trainer.add_callback(evaluator)
+        if 0 not in run.evaluation_steps():
+            evaluator.evaluate(0)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if config.steps not in run.evaluation_steps():
+            evaluator.evaluate(config.steps)
+
+    trainer.save_model(str(run.path / "model"))
+    if state.is_main_process:
+        console.print(summary_table(run.read_evaluation(0)[1], run.read_evaluation(config.steps)[1]))
+        console.print(f"report: {write_report(run.path)}", soft_wrap=True)
+    return run
+
+
+def engine_arguments(config: TrainConfig, task: Task, run: Path, world_size: int) -> ShapedGRPOConfig:
+    """The engine's own settings for ``config``: what a TRL script would pass by hand.
+
+    Raises:
+        ValueError: a method, an option or a batch geometry that does not work.
+    """
+    micro, accumulation = config.micro_batches(world_size)
+    return ShapedGRPOConfig(
+        output_dir=str(run / "checkpoints"),
+        method=build_method(config.method, config.method_options),
+        dynamic_sampling=config.dynamic_sampling,
+        max_refills=config.max_refills,
+        num_generations=config.num_generations,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=accumulation * config.updates_per_step,
+        max_steps=config.steps * config.updates_per_step,
+        shuffle_dataset=False,
+        max_completion_length=config.max_completion_length or task.max_completion_length,
+        temperature=config.temperature,
+        learning_rate=config.peak_learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=config.warmup_steps * config.updates_per_step,
+        adam_beta2=0.99,
+        weight_decay=0.0,
+        max_grad_norm=config.max_grad_norm,
+        bf16=config.precision == "bfloat16",
+        gradient_checkpointing=config.gradient_checkpointing,
+        logging_steps=config.updates_per_step,
+        save_steps=config.save_every * config.updates_per_step,
+        save_total_limit=2,
+        report_to=[] if config.report_to == "none" else [config.report_to],
+        use_cpu=config.device == "cpu",
+        seed=config.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+    )
+
+
+class Evaluator(TrainerCallback):
+    """Evaluates the policy on held-out problems, on the main process, without touching the training's random state."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: TrainConfig,
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        trainer: ShapedGRPOTrainer,
+        progress: StepProgress,
+    ) -> None:
+        self._run, self._config, self._task, self._tokenizer = run, config, task, tokenizer
+        self._trainer, self._progress = trainer, progress
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Evaluates every ``eval_every`` steps; the last step is evaluated after training."""
+        step, within = divmod(state.global_step, self._config.updates_per_step)
+        every = self._config.eval_every
+        if every and not within and step % every == 0 and step < self._config.steps:
+            self.evaluate(step)
+
+    def evaluate(self, step: int) -> None:
+        """Samples answers to the held-out problems and writes them with their metrics."""
+        state = PartialState()
+        if state.is_main_process:
+            with self._progress.phase(f"evaluating at step {step}") as progress:
+                result = evaluate(
+                    self._trainer.accelerator.unwrap_model(self._trainer.model),
+                    self._tokenizer,
+                    self._task,
+                    samples=self._config.eval_samples,
+                    max_new_tokens=self._config.max_completion_length,
+                    temperature=self._config.temperature,
+                    seed=self._config.seed,
+                    progress=progress,
+                    prompt_formatter=lambda prompt: formatted_prompt(prompt, self._task, self._tokenizer),
+                )
+            self._run.write_evaluation(step, result.rows, result.metrics)
+        state.wait_for_everyone()
+
+
+def _task(config: TrainConfig) -> Task:
+    return load_task(
+        config.task,
+        reward=config.reward,
+        train_size=config.train_size,
+        test_size=config.eval_problems,
+        seed=config.seed,
+    )
+
+
+def _lora(config: TrainConfig) -> LoraConfig | None:
+    if not config.lora_rank:
+        return None
+    return LoraConfig(
+        r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
