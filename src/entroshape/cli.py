@@ -59,8 +59,14 @@ def _train(arguments: list[str]) -> int:
 
     config, resume = parse_train(arguments)
 
+    # The one bar that is shown is ours.
+    import datasets
+    import transformers
+
     from entroshape.training.run import train
 
+    datasets.disable_progress_bars()
+    transformers.logging.disable_progress_bar()
     console = Console()
     try:
         run = train(config, resume=resume, console=console)
@@ -68,10 +74,9 @@ def _train(arguments: list[str]) -> int:
         console.print("\nstopped. Go on with: entroshape train --resume DIR (the run directory named above)")
         return 130
     other = "dapo" if config.method != "dapo" else "gtpo"
-    console.print("\nnext, hold it against another method on the same prompts and weights:")
-    console.print(
-        f"  entroshape train --config {run.path}/config.yaml --method {other} --method-options", soft_wrap=True
-    )
+    plain = " --method-options" if config.method_options else ""
+    console.print("next, hold it against another method from the same weights on the same prompts:")
+    console.print(f"  entroshape train --config {run.path}/config.yaml --method {other}{plain}", soft_wrap=True)
     return 0
 
 

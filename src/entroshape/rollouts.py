@@ -10,6 +10,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+MAX_REWARD = 1e15
+"""Rewards are refused above this size."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rollouts:
@@ -19,7 +22,7 @@ class Rollouts:
     be anything, NaN included.
 
     Args:
-        rewards: ``[B]`` terminal rewards, finite. Any real or integer dtype; kept as float32.
+        rewards: ``[B]`` terminal rewards, finite and at most 1e15 in size. Any real or integer dtype; kept as float32.
         entropies: ``[B, T]`` entropy, in nats, of the sampling policy's full next-token distribution at the sampling
             temperature (Eq. 4 of arXiv 2508.04349v6): finite and not negative where ``mask`` is 1. ``None`` if the
             method does not look at entropies.
@@ -81,7 +84,9 @@ class Rollouts:
     def _normalise_dtypes(self) -> None:
         mask = self.mask
         if mask.dtype != torch.bool:
-            if mask.is_complex() or not bool(((mask == 0) | (mask == 1)).all()):
+            if mask.is_complex():
+                raise ValueError(f"mask must hold 0 and 1 only, got {mask.dtype}")
+            if not bool(((mask == 0) | (mask == 1)).all()):
                 raise ValueError(f"mask must hold 0 and 1 only, got {_offending(mask, (mask != 0) & (mask != 1))}")
             mask = mask.bool()
         if self.rewards.dtype == torch.bool or self.rewards.is_complex():
@@ -100,9 +105,10 @@ class Rollouts:
         object.__setattr__(self, "rewards", self.rewards.detach().float())
 
     def _check_values(self) -> None:
-        bad = ~self.rewards.isfinite()
+        # Past this size the square of a deviation leaves float32.
+        bad = ~(self.rewards.abs() <= MAX_REWARD)
         if bool(bad.any()):
-            raise ValueError(f"rewards must be finite, got {_offending(self.rewards, bad)}")
+            raise ValueError(f"rewards must be finite and at most {MAX_REWARD:g}, got {_offending(self.rewards, bad)}")
         for name in ("entropies", "logprobs"):
             value = getattr(self, name)
             if value is None:

@@ -124,6 +124,8 @@ def clipped_surrogate(
 
     if aggregation == "sequence_mean":
         objective = objective.sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    if isinstance(normalizer, int | float):
+        check_number("normalizer", normalizer, minimum=0.0, exclusive=True)
     if normalizer is None:
         normalizer = mask.sum().clamp(min=1) if aggregation == "token_mean" else max(len(mask), 1)
     loss = -objective.sum() / normalizer

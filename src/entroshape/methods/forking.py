@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 from torch import Tensor
@@ -53,6 +54,6 @@ class ForkingTokens(DAPO):
         live = rollouts.entropies[rollouts.mask]
         if live.numel() == 0:
             return rollouts.mask
-        kept = math.ceil(self.quantile * live.numel())
+        kept = math.ceil(Fraction(str(self.quantile)) * live.numel())  # in floats, 0.28 * 100 is above 28
         threshold = live.kthvalue(live.numel() - kept + 1).values
         return rollouts.mask & (rollouts.entropies >= threshold)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +13,15 @@ from entroshape.credit.comparison import Mean, set_ids
 from entroshape.credit.normalization import Normalization, normalized_advantages, one_outcome
 from entroshape.methods.base import Method, Scope
 from entroshape.rollouts import Rollouts
+
+_OF_THE_COMPARISON = (
+    "axis",
+    "comparison_scope",
+    "entropy_clip",
+    "entropy_floor",
+    "mean",
+    "sequence_entropy_mean",
+)
 
 Signal = Literal["entropy", "surprisal", "random", "uniform"]
 
@@ -69,6 +78,8 @@ class EntropyShaped(Method):
             raise ValueError(f"gate must be True or False; got {self.gate!r}")
         if self.entropy_clip is not None:
             self._check_clip()
+        if self.signal == "uniform":
+            self._check_uniform()
         _ = self.surrogate  # its bounds are checked where they are used
 
     def _check_clip(self) -> None:
@@ -79,11 +90,16 @@ class EntropyShaped(Method):
         check_number("entropy_clip[1]", high, minimum=self.entropy_floor)
         if low >= high:
             raise ValueError(f"entropy_clip must have low < high; got {self.entropy_clip!r}")
-        if self.signal == "uniform":
-            raise ValueError(
-                f"entropy_clip has no effect with signal='uniform'; expected None, got {self.entropy_clip!r}"
-            )
         object.__setattr__(self, "entropy_clip", (low, high))
+
+    def _check_uniform(self) -> None:
+        """Where every weight is 1, options of the comparison would be ignored."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name in _OF_THE_COMPARISON and value != option.default:
+                raise ValueError(
+                    f"{option.name} has no effect with signal='uniform'; expected {option.default!r}, got {value!r}"
+                )
 
     @property
     def needs(self) -> frozenset[str]:

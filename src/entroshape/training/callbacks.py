@@ -135,9 +135,11 @@ class RunRecorder(TrainerCallback):
 
 
 def rollout_rows(record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """One row a response, as the run directory holds them: tokens, entropy, shaped reward, advantage, outcome."""
+    """One row a response that has a reward: tokens, entropy, shaped reward, advantage, outcome."""
     rows = []
     for i, live in enumerate(record.mask):
+        if record.rewards[i].isnan():
+            continue
         ids = record.token_ids[i][live].tolist()
         shaped, advantages = record.credit.shaped_rewards[i], record.credit.advantages[i]
         rows.append(

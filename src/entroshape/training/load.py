@@ -28,6 +28,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold options, one 'name: value' a line; got {type(content).__name__}")
+    if content.pop("environment", None) is not None:
+        content.pop("output", None)  # a run's own config.yaml: its options start another run, elsewhere
     names = [option.name for option in fields(TrainConfig)]
     for name in content:
         if name not in names:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from peft import LoraConfig
 from rich.console import Console
 from transformers import (
@@ -51,10 +52,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     model, tokenizer = load_model(config.model)
     run = _run_directory(config, resume, state)
     arguments = engine_arguments(config, task, run.path, state.num_processes)
-    checkpoint = run.latest_checkpoint() if resume else None
-    if checkpoint is not None:
-        run.truncate_metrics(int(checkpoint.name.rpartition("-")[2]) // config.updates_per_step)
-        console.print(f"resuming {run.path} from {checkpoint.name}")
+    checkpoint = _resume_point(run, config, console) if resume else None
 
     with StepProgress(config.steps, console) as progress:
         recorder = RunRecorder(run, config, tokenizer, progress)
@@ -164,6 +162,37 @@ class Evaluator(TrainerCallback):
                 )
             self._run.write_evaluation(step, result.rows, result.metrics)
         state.wait_for_everyone()
+
+
+def _run_directory(config: TrainConfig, resume: str | Path | None, state: PartialState) -> RunDirectory:
+    """The run's directory, the same on every process: the main one makes it, and tells the others where."""
+    paths = [""]
+    if state.is_main_process:
+        if resume:
+            run = RunDirectory.open(resume)
+            run.remove_torn_checkpoints()
+        else:
+            run = RunDirectory.create(config.output) if config.output else _named(config)
+            run.write_config(config.to_dict())
+        paths = [str(run.path)]
+    broadcast_object_list(paths)
+    return RunDirectory.open(paths[0])
+
+
+def _named(config: TrainConfig) -> RunDirectory:
+    return RunDirectory.create_named(config.task, config.method, config.seed)
+
+
+def _resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Path | None:
+    """The last whole checkpoint; what was written past it is forgotten, because it will be done again."""
+    checkpoint = run.latest_checkpoint()
+    step = int(checkpoint.name.rpartition("-")[2]) // config.updates_per_step if checkpoint else 0
+    if PartialState().is_main_process:
+        run.truncate_metrics(step)
+    console.print(
+        f"resuming {run.path} from " + (f"step {step}" if checkpoint else "the start: it has no checkpoint yet")
+    )
+    return checkpoint
 
 
 def _task(config: TrainConfig) -> Task:

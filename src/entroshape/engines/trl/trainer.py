@@ -24,7 +24,7 @@ from entroshape.engines.trl.record import StepRecord, credit_metrics
 from entroshape.engines.trl.rows import gather_rows, last_tokens, local_slice, take_rows
 from entroshape.engines.trl.sampling import SampledBatch, chosen_groups, join_batches, refill_indices
 from entroshape.engines.trl.seams import check_seams
-from entroshape.engines.trl.watched import WatchedGRPOTrainer
+from entroshape.engines.trl.watched import PREFIX, WatchedGRPOTrainer
 from entroshape.methods import Credit, Method
 from entroshape.rollouts import Rollouts
 
@@ -168,8 +168,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         self._note("unfilled_groups", wanted - found)
         if found < wanted:
             warnings.warn(
-                f"step {self.state.global_step}: after {refills} refills {wanted - found} of {wanted} groups still "
-                "have one outcome; they get no credit. Other prompts, or a larger max_refills, would fill the batch.",
+                f"after max_refills={refills} refills a step still had groups with one outcome; they get no credit. "
+                f"The metric {PREFIX}unfilled_groups counts them. Other prompts, or a larger max_refills, would fill the batch.",
                 stacklevel=2,
             )
         if refills == 0:

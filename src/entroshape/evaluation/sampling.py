@@ -1,0 +1,236 @@
+"""Sampling completions with transformers, from an explicit seed and without touching the global random state.
+
+Shapes: ``B`` rows of a batch (a row is one sample of one prompt), ``S`` prompt positions (padded on the left), ``T``
+completion positions, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from entroshape.credit._check import check_number
+from entroshape.credit.entropy import entropy
+
+Prompt = str | Sequence[Mapping[str, Any]]
+"""Plain text, or the messages of a conversation for a tokenizer with a chat template."""
+
+Progress = Callable[[int, int], None]
+"""Called with how many responses are done, and how many there are in all."""
+
+FULL_SUPPORT = {
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "top_h": 1.0,
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "guidance_scale": 1.0,
+}
+"""Values that switch off what a model's own generation config may do to its distribution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledCompletion:
+    """One sampled answer."""
+
+    text: str
+    """Without special tokens."""
+
+    length: int
+    """In tokens, with the end-of-sequence token."""
+
+    cut: bool
+    """Whether it reached the limit without ending."""
+
+    entropy: float
+    """Mean over its tokens of the sampling distribution's entropy, in nats."""
+
+
+def sample_completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    *,
+    samples: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[list[SampledCompletion]]:
+    """``samples`` completions of each prompt, drawn from the whole distribution: no top-k, top-p or penalties.
+
+    The result depends on the model, the prompts, the options and ``seed`` alone; the global random state is neither
+    read nor changed. Each batch has a seed of its own, so that one can be drawn again without the others.
+
+    Args:
+        model: a causal language model, on any device; in training mode afterwards if it was before.
+        tokenizer: its tokenizer.
+        prompts: plain texts or conversations.
+        samples: completions a prompt.
+        max_new_tokens: limit of a completion.
+        temperature: of sampling.
+        batch_size: responses sampled at a time.
+        seed: of all draws.
+        progress: called after each batch.
+
+    Returns:
+        For each prompt, in order, its completions.
+
+    Raises:
+        ValueError: an option out of range, or a prompt without tokens.
+    """
+    for name, value in (("samples", samples), ("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive int; got {value!r}")
+    check_number("temperature", temperature, minimum=0.0, exclusive=True)
+    token_ids = _tokenized(tokenizer, prompts)
+    total = len(prompts) * samples
+    config = _generation_config(model, tokenizer, max_new_tokens, temperature)
+    results: list[list[SampledCompletion]] = [[] for _ in prompts]
+    with _evaluation_mode(model), torch.no_grad():
+        for number, batch in enumerate(_batches([len(ids) for ids in token_ids], samples, batch_size)):
+            with _seeded(_batch_seed(seed, number), model.device):
+                completions = _sample_batch(model, tokenizer, [token_ids[i] for i in batch], config)
+            for i, completion in zip(batch, completions, strict=True):
+                results[i].append(completion)
+            if progress is not None:
+                progress(min(total, (number + 1) * batch_size), total)
+    return results
+
+
+def _sample_batch(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], config: GenerationConfig
+) -> list[SampledCompletion]:
+    """One completion a row."""
+    width = max(map(len, prompts))
+    pad = config.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(row)) + row for row in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
+    recorder = _EntropyRecorder(config.temperature)
+    output = model.generate(
+        input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=LogitsProcessorList([recorder])
+    )
+    completion_ids = output[:, width:]
+    ended = torch.isin(completion_ids, torch.tensor(config.eos_token_id, device=ids.device))
+    cut = ~ended.any(dim=1)
+    lengths = torch.where(cut, completion_ids.shape[1], ended.int().argmax(dim=1) + 1)
+    live = torch.arange(completion_ids.shape[1], device=ids.device) < lengths[:, None]
+    entropies = torch.where(live, torch.stack(recorder.columns, dim=1), 0.0).sum(dim=1) / lengths
+    rows = completion_ids.tolist()
+    sizes = lengths.tolist()
+    texts = tokenizer.batch_decode(
+        [row[:size] for row, size in zip(rows, sizes, strict=True)], skip_special_tokens=True
+    )
+    return [
+        SampledCompletion(text=text, length=length, cut=was_cut, entropy=mean)
+        for text, length, was_cut, mean in zip(texts, sizes, cut.tolist(), entropies.tolist(), strict=True)
+    ]
+
+
+class _EntropyRecorder(LogitsProcessor):
+    """Sees the logits of every sampling step, before the temperature, and keeps their entropies ``[B]``."""
+
+    def __init__(self, temperature: float) -> None:
+        self.columns: list[Tensor] = []
+        self._temperature = temperature
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.columns.append(entropy(scores, temperature=self._temperature))
+        return scores
+
+
+def _generation_config(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int, temperature: float
+) -> GenerationConfig:
+    """Plain sampling that ends where training's does: at the tokenizer's end-of-sequence or one of the model's."""
+    theirs = model.generation_config
+    ends = theirs.eos_token_id if theirs.eos_token_id is not None else []
+    ends = list(ends) if isinstance(ends, list | tuple) else [ends]
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
+        ends.append(tokenizer.eos_token_id)
+    if not ends:
+        raise ValueError("tokenizer must have an end-of-sequence token, or the model's generation config one; got none")
+    # Only what the model sets is overridden: a cut-off that is given at all is computed, even one without effect.
+    overrides = {name: value for name, value in FULL_SUPPORT.items() if getattr(theirs, name, None) is not None}
+    return GenerationConfig(
+        **overrides,
+        do_sample=True,
+        num_beams=1,
+        temperature=float(temperature),
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=ends,
+        pad_token_id=ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
+        use_cache=True,
+        disable_compile=True,
+    )
+
+
+def _tokenized(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
+    token_ids = []
+    for i, prompt in enumerate(prompts):
+        if isinstance(prompt, str):
+            ids = tokenizer(prompt)["input_ids"]
+        else:
+            ids = tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=True)["input_ids"]
+        if not ids:
+            raise ValueError(f"prompts[{i}] must hold at least one token; got {prompt!r}")
+        token_ids.append(list(ids))
+    return token_ids
+
+
+def _batches(lengths: Sequence[int], samples: int, batch_size: int) -> list[list[int]]:
+    """Prompt indices of each batch's rows: the longest prompts first, like beside like, so that little is padded."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    rows = [i for i in order for _ in range(samples)]
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def _batch_seed(seed: int, number: int) -> int:
+    """Seeds of neighbouring batches and runs that have nothing in common."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Random numbers from ``seed`` inside; outside, the CPU's and the device's generators are as they were."""
+    module = None if device.type in ("cpu", "mps") else torch.get_device_module(device)
+    devices = [] if module is None else list(range(module.device_count()))
+    of_mps = torch.mps.get_rng_state() if device.type == "mps" else None
+    try:
+        with torch.random.fork_rng(devices, device_type="cuda" if module is None else device.type):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        if of_mps is not None:
+            torch.mps.set_rng_state(of_mps)
+
+
+@contextmanager
+def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """No dropout inside; outside, each module is in the mode that it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
