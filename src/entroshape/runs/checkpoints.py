@@ -1,0 +1,56 @@
+"""Which checkpoints are whole: a mark with the sizes of all files, written after everything else.
+
+Trainers write a checkpoint file by file and delete old ones file by file; a kill in between leaves a folder that looks
+like a checkpoint and is none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from entroshape.runs.files import fsync_directory, fsync_file, is_aside, write_aside
+
+MARK = "complete.json"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The directories ``checkpoint-<optimizer step>`` in ``folder``, whole or not, in the order of their steps."""
+    found = {}
+    for path in folder.glob("checkpoint-*"):
+        name = re.fullmatch(r"checkpoint-(\d+)", path.name)
+        if name and path.is_dir():
+            found[int(name[1])] = path
+    return [found[step] for step in sorted(found)]
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Brings a checkpoint's files to the disk, then marks it.
+
+    Raises:
+        ValueError: it does not exist or is empty.
+    """
+    sizes = _sizes(checkpoint)
+    if not sizes:
+        raise ValueError(f"checkpoint must be a directory with files; got {checkpoint}")
+    for name in sizes:
+        fsync_file(checkpoint / name)
+    for directory in {(checkpoint / name).parent for name in sizes}:
+        fsync_directory(directory)
+    write_aside(checkpoint / MARK, lambda file: file.write(json.dumps(sizes, indent=1).encode()))
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether the checkpoint was marked and still has every file at its size."""
+    mark = checkpoint / MARK
+    if not mark.is_file():
+        return False
+    sizes = _sizes(checkpoint)
+    return all(sizes.get(name) == size for name, size in json.loads(mark.read_bytes()).items())
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    """Every file but the mark, by its path in the checkpoint."""
+    paths = sorted(path for path in checkpoint.rglob("*") if path.is_file() and not is_aside(path))
+    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in paths if path.name != MARK}

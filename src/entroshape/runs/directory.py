@@ -1,0 +1,269 @@
+"""RunDirectory: what a training run leaves on disk, written so that a kill at any moment tears nothing.
+
+Files that grow are appended to and flushed to the disk line by line; all others are written aside and renamed. What a
+kill leaves half-written (a last line, a file aside, a checkpoint without its mark) is never read as if it were whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
+from entroshape.runs.files import append_line, environment, is_aside, json_line, read_lines, write_aside
+from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA, read_table, write_table
+
+
+class RunDirectory:
+    """A run on disk: options, metrics, rollouts, evaluations, checkpoints and the report.
+
+    The constructor touches nothing; see :meth:`create` and :meth:`open`. One process writes at a time.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / "config.yaml"
+        self.metrics_path = self.path / "metrics.jsonl"
+        self.checkpoints_path = self.path / "checkpoints"
+        self.report_path = self.path / "report.html"
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
+
+    # --- create, open -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | Path) -> RunDirectory:
+        """A new run in ``path``, which may exist if it is empty.
+
+        Raises:
+            ValueError: there is something in it; the message says what can be done.
+        """
+        run = cls(path)
+        if run.path.exists() and not run.path.is_dir():
+            raise ValueError(f"output must be a directory; {run.path} is a file. Choose another --output")
+        if run.config_path.is_file():
+            raise ValueError(
+                f"output {run.path} already holds a run: continue it with --resume {run.path}, "
+                "or choose another --output"
+            )
+        run.path.mkdir(parents=True, exist_ok=True)
+        there = sorted(entry.name for entry in run.path.iterdir() if not is_aside(entry))
+        if there:
+            raise ValueError(
+                f"output {run.path} must be new or empty, and is no run that could be resumed: it holds {there[0]!r}"
+                f"{f' and {len(there) - 1} more' if there[1:] else ''}. Choose another --output"
+            )
+        return run
+
+    @classmethod
+    def create_named(cls, task: str, method: str, seed: int, *, root: str | Path = "runs") -> RunDirectory:
+        """A new run ``<root>/<task>-<method>-<seed>-<n>`` with the smallest free ``n``, counted from 1.
+
+        Runs that start at the same moment get directories of their own.
+
+        Example:
+            >>> import tempfile
+            >>> RunDirectory.create_named("jsonl:data/gsm8k.jsonl", "gtpo", 0, root=tempfile.mkdtemp()).path.name
+            'jsonl-data-gsm8k.jsonl-gtpo-0-1'
+        """
+        name = re.sub(r"[^\w.]+", "-", f"{task}-{method}-{seed}", flags=re.ASCII).strip("-.")
+        Path(root).mkdir(parents=True, exist_ok=True)
+        n = 1
+        while (path := Path(root) / f"{name}-{n}").exists() or not _made(path):
+            n += 1
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """The run in ``path``.
+
+        Raises:
+            ValueError: there is none.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            what = "has no config.yaml" if run.path.is_dir() else "does not exist"
+            raise ValueError(f"{run.path} must be the directory of a run; it {what}")
+        return run
+
+    # --- options ------------------------------------------------------------------------------------------------------
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Writes ``config.yaml``: the options, and under ``environment`` the versions and the git revision beside them.
+
+        Raises:
+            ValueError: an option that is no plain value, or named ``environment``.
+        """
+        if "environment" in config:
+            raise ValueError("config must not hold 'environment', which is written beside the options")
+        content = {**config, "environment": environment()}
+        try:
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+        except yaml.representer.RepresenterError as error:
+            raise ValueError(f"config must hold plain values alone; got {error.args[-1]!r}") from error
+        write_aside(self.config_path, lambda file: file.write(text.encode()))
+
+    def read_config(self) -> dict[str, Any]:
+        """The options, and ``environment``: the versions of Python and packages and the git revision.
+
+        Raises:
+            ValueError: the file is not there or is not YAML.
+        """
+        self.open(self.path)
+        try:
+            content = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{self.config_path} is not YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{self.config_path} must hold options; got {type(content).__name__}")
+        return content
+
+    # --- metrics ------------------------------------------------------------------------------------------------------
+
+    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Appends one line, on the disk when this returns. A torn last line that a kill left is dropped first.
+
+        Raises:
+            ValueError: no whole number ``step``; a value that JSON cannot hold, such as NaN. Leave out what is unknown.
+        """
+        _check_step(metrics.get("step"))
+        append_line(self.metrics_path, json_line(metrics, "metrics"))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All lines, without a torn last one; none before the first step.
+
+        Raises:
+            ValueError: any other line that is not an object with a ``step``, by path and line number.
+        """
+        rows = []
+        for number, line in enumerate(read_lines(self.metrics_path), start=1):
+            try:
+                row = json.loads(line)
+                _check_step(row.get("step") if isinstance(row, dict) else None)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.metrics_path}:{number}: expected a JSON object with a step; got {line[:80]!r}"
+                ) from error
+            rows.append(row)
+        return rows
+
+    def truncate_metrics(self, after_step: int) -> None:
+        """Drops the lines of all steps after ``after_step``: what a resumed run will write again.
+
+        Raises:
+            ValueError: see :meth:`read_metrics`.
+        """
+        kept = [json_line(row, "metrics") for row in self.read_metrics() if row["step"] <= after_step]
+        if self.metrics_path.exists():
+            write_aside(self.metrics_path, lambda file: file.writelines(kept))
+
+    # --- rollouts and evaluations -------------------------------------------------------------------------------------
+
+    def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the responses of a step with their credit, one row a response as in :data:`ROLLOUT_SCHEMA`.
+
+        Raises:
+            ValueError: a missing or unknown column, a value of the wrong type, a number that is not finite, lists of
+                one response that differ in length.
+        """
+        write_table(self._table_path("rollouts", step), rows, ROLLOUT_SCHEMA)
+
+    def read_rollouts(self, step: int) -> list[dict[str, Any]]:
+        """The rows of a step that :meth:`rollout_steps` lists.
+
+        Raises:
+            ValueError: there are none, or the file is damaged.
+        """
+        self._require("rollouts", step)
+        return read_table(self._table_path("rollouts", step)).to_pylist()
+
+    def rollout_steps(self) -> list[int]:
+        """The steps whose rollouts were kept, in order."""
+        return self._steps("rollouts")
+
+    def write_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> None:
+        """Writes every answer of an evaluation, as in :data:`EVALUATION_SCHEMA`, with the metrics over them.
+
+        Raises:
+            ValueError: as :meth:`write_rollouts`; a metric that is not finite.
+        """
+        table_metrics = json_line(metrics, "metrics")
+        write_table(self._table_path("eval", step), rows, EVALUATION_SCHEMA, {"metrics": table_metrics})
+
+    def read_evaluation(self, step: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """The rows and the metrics of a step that :meth:`evaluation_steps` lists.
+
+        Raises:
+            ValueError: there are none, or the file is damaged.
+        """
+        self._require("eval", step)
+        path = self._table_path("eval", step)
+        table = read_table(path)
+        metrics = (table.schema.metadata or {}).get(b"metrics")
+        if metrics is None:
+            raise ValueError(f"{path} holds no evaluation: the metrics are missing from its metadata")
+        return table.to_pylist(), json.loads(metrics)
+
+    def evaluation_steps(self) -> list[int]:
+        """The steps that were evaluated, in order; 0 is before training."""
+        return self._steps("eval")
+
+    def _table_path(self, kind: str, step: int) -> Path:
+        return self.path / kind / f"step-{_check_step(step)}.parquet"
+
+    def _steps(self, kind: str) -> list[int]:
+        names = (re.fullmatch(r"step-(\d+)\.parquet", path.name) for path in (self.path / kind).glob("*"))
+        return sorted(int(name[1]) for name in names if name)
+
+    def _require(self, kind: str, step: int) -> None:
+        steps = self._steps(kind)
+        if step not in steps:
+            there = f"there are those of {', '.join(map(str, steps))}" if steps else "there are none"
+            raise ValueError(f"no {kind} of step {step} in {self.path}; {there}")
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    def mark_checkpoint_complete(self, checkpoint: str | Path) -> None:
+        """Marks a checkpoint as whole: to be called when all processes have written all of it.
+
+        Raises:
+            ValueError: the checkpoint does not exist or is empty.
+        """
+        mark_whole(Path(checkpoint))
+
+    def latest_checkpoint(self) -> Path | None:
+        """The newest whole checkpoint, ``checkpoints/checkpoint-<optimizer step>``; ``None``: there is none."""
+        whole = [path for path in list_checkpoints(self.checkpoints_path) if is_whole(path)]
+        return whole[-1] if whole else None
+
+    def remove_torn_checkpoints(self) -> list[Path]:
+        """Deletes the checkpoints that a kill left half-written or half-deleted, and says which."""
+        torn = [path for path in list_checkpoints(self.checkpoints_path) if not is_whole(path)]
+        for path in torn:
+            shutil.rmtree(path)
+        return torn
+
+
+def _check_step(step: object) -> int:
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise ValueError(f"step must be a whole number of at least 0; got {step!r}")
+    return step
+
+
+def _made(path: Path) -> bool:
+    """Whether this call made the directory, and not another run that started at the same moment."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""Files that a kill cannot tear: written aside and renamed, or appended line by line; and what ran beside them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+PACKAGES = ("entroshape", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
+"""Whose versions are written down."""
+
+
+def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Writes ``path`` as a whole or not at all: aside, to the disk, then renamed over what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.aside")
+    try:
+        with aside.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_directory(path.parent)
+
+
+def is_aside(path: Path) -> bool:
+    """Whether ``path`` is what a kill left of :func:`write_aside`."""
+    return path.name.startswith(".") and path.name.endswith(".aside")
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Appends ``line``, which ends in a newline, and brings it to the disk; a torn last line is cut off first."""
+    new = not path.exists()
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+    if new:
+        fsync_directory(path.parent)
+
+
+def read_lines(path: Path) -> list[str]:
+    """The whole lines of ``path``; what follows the last newline is torn and left out. None if it does not exist."""
+    if not path.exists():
+        return []
+    return [line.decode(errors="replace") for line in path.read_bytes().split(b"\n")[:-1]]
+
+
+def fsync_file(path: Path) -> None:
+    """Brings a written file to the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def fsync_directory(path: Path) -> None:
+    """Brings the names in a directory to the disk, where the system has such a thing."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def json_line(values: Mapping[str, Any], name: str) -> bytes:
+    r"""One line of JSON.
+
+    Raises:
+        ValueError: a value that is not a finite number, a string, a boolean or ``None``.
+
+    Example:
+        >>> json_line({"step": 1, "reward": 0.5}, "metrics")
+        b'{"step": 1, "reward": 0.5}\n'
+    """
+    for key, value in values.items():
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not isinstance(value, str | int | float | bool | None) or not finite:
+            raise ValueError(f"{name}[{key!r}] must be a finite number, a string, a boolean or None; got {value!r}")
+    return (json.dumps(values, allow_nan=False) + "\n").encode()
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs on: ``python``, ``platform``, the versions of packages, the git revision of the folder."""
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {"python": platform.python_version(), "platform": platform.platform(), **versions, "git": _git()}
+
+
+def _git() -> dict[str, Any] | None:
+    """Revision of the current directory, and whether it holds changes; ``None`` outside a repository."""
+    outputs = []
+    for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        try:
+            result = subprocess.run(["git", *command], capture_output=True, text=True, check=False, timeout=30)
+        except (FileNotFoundError, subprocess.TimeoutExpired):
+            return None
+        if result.returncode:
+            return None
+        outputs.append(result.stdout.strip())
+    return {"revision": outputs[0], "changed": bool(outputs[1])}

@@ -1,0 +1,95 @@
+"""The tables of a run, rollouts and evaluations, as Parquet files with fixed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from entroshape.runs.files import write_aside
+
+ROLLOUT_SCHEMA = pa.schema(
+    {
+        "step": pa.int64(),
+        "group": pa.int64(),
+        "prompt": pa.string(),
+        "completion": pa.string(),
+        "tokens": pa.list_(pa.string()),
+        "token_ids": pa.list_(pa.int64()),
+        "entropy": pa.list_(pa.float32()),
+        "shaped_reward": pa.list_(pa.float32()),
+        "advantage": pa.list_(pa.float32()),
+        "reward": pa.float64(),
+        "success": pa.bool_(),
+        "gated": pa.bool_(),
+    }
+)
+"""One row a response. The lists hold one value a token, or none at all where a method has no such value."""
+
+EVALUATION_SCHEMA = pa.schema(
+    {
+        "problem": pa.string(),
+        "sample": pa.int64(),
+        "prompt": pa.string(),
+        "completion": pa.string(),
+        "reward": pa.float64(),
+        "success": pa.bool_(),
+        "length": pa.int64(),
+        "cut": pa.bool_(),
+        "entropy": pa.float64(),
+    }
+)
+"""One row a response; the metrics over them stand in the file's own metadata, so that the two cannot come apart."""
+
+
+def write_table(
+    path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, metadata: Mapping[str, bytes] | None = None
+) -> None:
+    """Writes rows as Parquet, aside and renamed.
+
+    Raises:
+        ValueError: a row with other columns than ``schema``'s, a value of another type, ``None``, a number that is not
+            finite, lists of one row that hold values for different numbers of tokens.
+    """
+    lists = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_list(kind)]
+    for number, row in enumerate(rows):
+        if row.keys() != set(schema.names):
+            wrong = sorted(row.keys() ^ set(schema.names))
+            raise ValueError(f"rows[{number}] must have the columns {schema.names}; it differs in {wrong}")
+        lengths = {name: len(row[name]) for name in lists if row[name]}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"rows[{number}] must hold one value a token in every list; got {lengths}")
+    try:
+        table = pa.Table.from_pylist(list(rows), schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise ValueError(f"rows for {path.name} do not fit the columns {schema.names}: {error}") from error
+    for column in table.column_names:
+        _check_values(column, table[column])
+    if metadata:
+        table = table.replace_schema_metadata(dict(metadata))
+    write_aside(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def read_table(path: Path) -> pa.Table:
+    """Reads what :func:`write_table` wrote.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        return pq.read_table(path, partitioning=None)
+    except pa.ArrowException as error:
+        raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _check_values(column: str, values: pa.ChunkedArray) -> None:
+    if values.null_count:
+        raise ValueError(f"column {column!r} must hold no None; got {values.null_count}")
+    if pa.types.is_list(values.type):
+        _check_values(column, pc.list_flatten(values))
+    elif pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values), min_count=0).as_py():
+        raise ValueError(f"column {column!r} must hold finite numbers alone")
