@@ -48,6 +48,8 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     """
     console = console or Console()
     state = PartialState(cpu=config.device == "cpu")
+    build_method(config.method, config.method_options)
+    config.micro_batches(state.num_processes)  # what cannot work is refused before anything is written
     task = _task(config)
     model, tokenizer = load_model(config.model)
     run = _run_directory(config, resume, state)

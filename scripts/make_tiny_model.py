@@ -1,0 +1,226 @@
+"""Make the bundled tiny model: a small Llama, warm-started on random Countdown chains.
+
+    python scripts/make_tiny_model.py --output src/entroshape/assets/countdown-tiny --seed 0
+
+Minutes on two CPU cores. What it learns is to write valid steps, whatever they lead to; reaching the target is left to
+reinforcement learning. Ends by measuring success on the held-out problems and writing it into the model's README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
+from tqdm import tqdm
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    get_cosine_schedule_with_warmup,
+)
+
+from entroshape.tasks import countdown
+
+PROMPT_TOKENS = 8
+TWO_STEP_SHARE = 0.25
+TRUE_TARGET_SHARE = 0.5
+"""With the target always true, the model learns to forge results: the target behind whatever step comes last."""
+IGNORED = -100
+
+CARD = """\
+# countdown-tiny
+
+A Llama of {parameters:,} parameters (hidden 128, 4 layers, 4 heads, feed-forward 384, tied embeddings) with a
+vocabulary of 111 tokens. It plays [Countdown](../../tasks/countdown.py) and nothing else, and is the model that
+`entroshape train` starts from when told nothing else.
+
+Made by
+
+```sh
+{command}
+```
+
+Supervised training on random valid chains, {steps:,} steps of {batch} examples, seed {seed},
+{threads} CPU threads; final loss {loss:.3f} nats a token.
+
+On the {problems} held-out problems, {samples} samples each at temperature 1:
+
+| | |
+|---|---|
+| Mean@{samples} (share of samples that solve their problem) | {mean:.3f} |
+| Pass@{samples} (share of problems solved at least once) | {solved:.3f} |
+"""
+
+
+class Score(NamedTuple):
+    """Success on the held-out problems."""
+
+    mean: float
+    solved: float
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word, ``<bos>`` put in front, padding on the left as generation needs it."""
+    vocabulary = {token: place for place, token in enumerate(countdown.VOCABULARY)}
+    core = Tokenizer(models.WordLevel(vocabulary))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{countdown.BOS} $A",
+        special_tokens=[(countdown.BOS, vocabulary[countdown.BOS])],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=countdown.BOS,
+        eos_token=countdown.EOS,
+        pad_token=countdown.PAD,
+        padding_side="left",
+        model_input_names=["input_ids", "attention_mask"],
+        model_max_length=64,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """The model with random weights, sampling from its full distribution at temperature 1 unless told otherwise."""
+    tokens = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=4,
+            intermediate_size=384,
+            max_position_embeddings=64,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+            tie_word_embeddings=True,
+            **tokens,
+        )
+    )
+    model.generation_config = GenerationConfig(do_sample=True, temperature=1.0, top_p=1.0, top_k=0, **tokens)
+    return model
+
+
+def random_example(rng: random.Random) -> tuple[countdown.Problem, str]:
+    """A prompt that is not held out, and a valid chain that leads to its target half of the time."""
+    steps = 2 if rng.random() < TWO_STEP_SHARE else 3
+    true_target = rng.random() < TRUE_TARGET_SHARE
+    while True:
+        numbers = countdown.random_numbers(rng)
+        chain = countdown.random_chain(rng, numbers, steps)
+        target = chain[-1].result if true_target else rng.choice(countdown.VALUES)
+        problem = countdown.Problem(numbers, target)
+        if countdown.is_target(numbers, target) and problem.key not in countdown.held_out_keys():
+            return problem, countdown.render_chain(numbers, chain)
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless ``(input_ids, labels)``, both ``[size, T]``; prompts and padding carry no loss."""
+    rng = random.Random(seed)
+    while True:
+        examples = [random_example(rng) for _ in range(size)]
+        texts = [f"{problem.prompt} {response} {countdown.EOS}" for problem, response in examples]
+        encoded = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
+        labels = encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, IGNORED)
+        labels[:, :PROMPT_TOKENS] = IGNORED
+        yield encoded["input_ids"], labels
+
+
+def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps: int, peak: float) -> float:
+    """AdamW with a cosine schedule, bf16 autocast. Returns the mean loss of the last 50 steps, in nats a token."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak)
+    schedule = get_cosine_schedule_with_warmup(
+        optimizer, num_warmup_steps=min(50, steps // 10), num_training_steps=steps
+    )
+    losses: list[float] = []
+    model.train()
+    with tqdm(range(steps), desc="warm start", unit="step") as progress:
+        for _ in progress:
+            input_ids, labels = next(data)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                # Padding is on the right here, behind everything that carries a loss: causality is mask enough.
+                loss = model(input_ids=input_ids, labels=labels).loss
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            progress.set_postfix(loss=f"{losses[-1]:.3f}")
+    return sum(losses[-50:]) / len(losses[-50:])
+
+
+@torch.inference_mode()
+def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: int) -> Score:
+    """Sample every held-out problem ``samples`` times at temperature 1 and verify the responses."""
+    model.eval()
+    problems = countdown.held_out_problems()
+    hits: list[list[bool]] = []
+    for start in tqdm(range(0, len(problems), 32), desc="held-out problems", unit="batch"):
+        chunk = problems[start : start + 32]
+        encoded = tokenizer([problem.prompt for problem in chunk], padding=True, return_tensors="pt")
+        limit = countdown.MAX_RESPONSE_TOKENS + 3
+        output = model.generate(**encoded, max_new_tokens=limit, num_return_sequences=samples)
+        texts = tokenizer.batch_decode(output[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
+        for place, problem in enumerate(chunk):
+            responses = texts[place * samples : (place + 1) * samples]
+            hits.append([countdown.is_solution(problem.numbers, problem.target, text) for text in responses])
+    mean = sum(map(sum, hits)) / (len(hits) * samples)
+    return Score(mean, sum(map(any, hits)) / len(hits))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="directory to write the model to")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=128, help="examples a step")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the cosine schedule")
+    parser.add_argument("--samples", type=int, default=32, help="samples a held-out problem in the closing measurement")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    torch.manual_seed(arguments.seed)
+    tokenizer = build_tokenizer()
+    model = build_model(tokenizer)
+    begin = time.perf_counter()
+    data = batches(tokenizer, arguments.batch, arguments.seed)
+    loss = train(model, data, arguments.steps, arguments.learning_rate)
+    seconds = time.perf_counter() - begin
+    torch.manual_seed(arguments.seed)
+    score = measure(model, tokenizer, arguments.samples)
+    model.save_pretrained(arguments.output)
+    tokenizer.save_pretrained(arguments.output)
+    card = CARD.format(
+        parameters=model.num_parameters(),
+        command=shlex.join(["python", *sys.argv]),
+        steps=arguments.steps,
+        batch=arguments.batch,
+        seed=arguments.seed,
+        threads=torch.get_num_threads(),
+        loss=loss,
+        problems=countdown.HELD_OUT,
+        samples=arguments.samples,
+        **score._asdict(),
+    )
+    (arguments.output / "README.md").write_text(card, encoding="utf-8")
+    print(
+        f"{arguments.output}: {model.num_parameters():,} parameters, {seconds:.0f} s; held-out problems: "
+        f"Mean@{arguments.samples} {score.mean:.3f}, Pass@{arguments.samples} {score.solved:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

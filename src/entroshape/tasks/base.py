@@ -1,0 +1,113 @@
+"""Task: prompts to train on, prompts held out, and the reward that scores completions."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Completion = str | Sequence[Mapping[str, Any]]
+"""A completion as trainers hand it over: plain text, or the messages of a conversation."""
+
+RewardFunction = Callable[..., list[float]]
+"""``reward(prompts, completions, **columns) -> list[float]``, one finite number a completion: TRL's reward function."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """Prompts and a verifier: all that an engine needs to know of a task.
+
+    Raises:
+        ValueError: an empty split, a missing column, a reward without a name, a length that is not positive.
+    """
+
+    name: str
+    """The spec that :func:`entroshape.tasks.load_task` builds it from, such as ``"reasoning_gym:chain_sum"``."""
+
+    train: Dataset
+    """Columns ``id`` (str), ``prompt`` (plain str), and those that the reward takes by name."""
+
+    test: Dataset
+    """The same columns; problems that are in no training prompt."""
+
+    reward: RewardFunction
+    """``reward(prompts, completions, **columns) -> list[float]`` in ``[0, 1]``. Completions are plain strings or
+    conversations (``[{"role": "assistant", "content": ...}]``); every column holds one value a completion."""
+
+    max_completion_length: int
+    """Suggested limit of a completion, in tokens."""
+
+    instruction: str | None = None
+    """What to tell a chat model beside the problem, such as how to mark its final answer. ``None``: nothing."""
+
+    def __post_init__(self) -> None:
+        for split in ("train", "test"):
+            rows = getattr(self, split)
+            missing = {"id", "prompt"} - set(rows.column_names)
+            if missing:
+                raise ValueError(f"{split} of task {self.name!r} lacks the column {sorted(missing)[0]!r}")
+            if not len(rows):
+                raise ValueError(f"{split} of task {self.name!r} has no rows")
+        if not callable(self.reward) or not hasattr(self.reward, "__name__"):
+            raise ValueError(f"reward of task {self.name!r} must be a function with a __name__; got {self.reward!r}")
+        length = self.max_completion_length
+        if not isinstance(length, int) or isinstance(length, bool) or length < 1:
+            raise ValueError(f"max_completion_length must be a positive int; got {length!r}")
+
+
+def completion_text(completion: Completion) -> str:
+    """The text of a completion: the string itself, or what the assistant said last in a conversation.
+
+    Raises:
+        ValueError: ``completion`` is neither.
+
+    Example:
+        >>> completion_text("4"), completion_text([{"role": "assistant", "content": "4"}])
+        ('4', '4')
+    """
+    if isinstance(completion, str):
+        return completion
+    if not isinstance(completion, list | tuple) or not all(isinstance(message, Mapping) for message in completion):
+        raise ValueError(f"a completion must be a str or a list of messages; got {type(completion).__name__}")
+    said = [message.get("content") for message in completion if message.get("role") == "assistant"]
+    return _content_text(said[-1]) if said else ""
+
+
+def _content_text(content: object) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence) and all(isinstance(part, Mapping) for part in content):
+        return "".join(part.get("text", "") for part in content)
+    raise ValueError(f"content of a message must be a str or a list of parts; got {type(content).__name__}")
+
+
+def require_package(name: str) -> None:
+    """Raise unless the package ``name`` of the ``tasks`` extra is installed; it is not imported.
+
+    Raises:
+        ImportError: it is not; the message says how to install it.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise ImportError(f"this task needs {name}: pip install 'entroshape[tasks]'", name=name)
+
+
+def optional_module(name: str) -> ModuleType:
+    """Import ``name`` only when a task needs it: ``import entroshape.tasks`` stays quick and works without extras.
+
+    Raises:
+        ImportError: see :func:`require_package`.
+
+    Example:
+        >>> optional_module("json").__name__
+        'json'
+    """
+    require_package(name.partition(".")[0])
+    return importlib.import_module(name)

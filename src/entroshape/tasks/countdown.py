@@ -1,0 +1,241 @@
+"""Countdown: reach a target from four numbers, writing every step and the numbers that are left.
+
+A problem is ``3 7 5 2 > 24 :`` and a solution ``3 * 7 = 21 , 5 2 21 ; 21 + 5 = 26 , 2 26 ; 26 - 2 = 24``: after each
+step but the last, the pool of numbers that may still be used is restated, in any order. Numbers may be left unused.
+Every number is one token of a vocabulary of 111, and the bundled tiny model speaks nothing but this language.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import add, mul, sub
+from typing import Any
+
+from entroshape.tasks.base import Completion, Task, completion_text, optional_module
+
+OPERATORS = {"+": add, "-": sub, "*": mul}
+INPUTS = range(1, 13)
+"""The numbers a problem is made of; a number may occur more than once."""
+VALUES = range(100)
+"""What a step may result in: nothing negative, nothing above 99."""
+LOWEST_TARGET = 10
+POOL_SIZE = 4
+
+PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
+VOCABULARY = (PAD, BOS, EOS, *OPERATORS, "=", ",", ";", ">", ":", *map(str, VALUES))
+"""All 111 tokens, in the order of their ids."""
+MAX_RESPONSE_TOKENS = 25
+"""Three steps, two pools and ``<eos>``: the longest response that makes sense."""
+
+HELD_OUT = 256
+_HELD_OUT_SEED = 20250808
+_NUMBERS = {str(value): value for value in VALUES}
+
+Key = tuple[tuple[int, ...], int]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Numbers to use, each at most once, and the target to reach.
+
+    Example:
+        >>> Problem((3, 7, 5, 2), 24).prompt
+        '3 7 5 2 > 24 :'
+    """
+
+    numbers: tuple[int, ...]
+    target: int
+
+    @property
+    def prompt(self) -> str:
+        """The problem as the model reads it; the tokenizer puts ``<bos>`` before it."""
+        return f"{' '.join(map(str, self.numbers))} > {self.target} :"
+
+    @property
+    def key(self) -> Key:
+        """What makes two problems the same: the multiset of numbers and the target, whatever the order."""
+        return tuple(sorted(self.numbers)), self.target
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a solution: ``left operator right = result``."""
+
+    left: int
+    operator: str
+    right: int
+    result: int
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.operator} {self.right} = {self.result}"
+
+
+def random_chain(rng: random.Random, numbers: Sequence[int], steps: int) -> list[Step]:
+    """``steps`` random steps from ``numbers``: two of the pool and an operator, uniform over what stays in 0-99.
+
+    Raises:
+        ValueError: fewer than ``steps + 1`` numbers.
+    """
+    if not 1 <= steps < len(numbers):
+        raise ValueError(f"steps must be in [1, {len(numbers) - 1}] for {len(numbers)} numbers; got {steps}")
+    pool = list(numbers)
+    chain: list[Step] = []
+    while len(chain) < steps:
+        first, second = rng.sample(range(len(pool)), 2)
+        symbol = rng.choice(tuple(OPERATORS))
+        step = Step(pool[first], symbol, pool[second], OPERATORS[symbol](pool[first], pool[second]))
+        if step.result in VALUES:
+            chain.append(step)
+            pool = [*(value for place, value in enumerate(pool) if place not in (first, second)), step.result]
+    return chain
+
+
+def render_chain(numbers: Sequence[int], chain: Sequence[Step]) -> str:
+    """The response that spells out ``chain``.
+
+    Example:
+        >>> render_chain((3, 7, 5, 2), [Step(3, "*", 7, 21), Step(21, "+", 5, 26)])
+        '3 * 7 = 21 , 5 2 21 ; 21 + 5 = 26'
+    """
+    pool, pieces = list(numbers), []
+    for step in chain:
+        pool.remove(step.left)
+        pool.remove(step.right)
+        pool.append(step.result)
+        pieces += [str(step), f", {' '.join(map(str, pool))} ;"]
+    return " ".join(pieces[:-1])
+
+
+def is_solution(numbers: Sequence[int], target: int, response: str) -> bool:
+    """Whether ``response`` reaches ``target`` from ``numbers`` with every step and every restated pool right.
+
+    Any text at all may be asked about; what is not a solution, to the letter, is ``False``.
+
+    Example:
+        >>> is_solution((3, 7, 5, 2), 26, "3 * 7 = 21 , 5 2 21 ; 21 + 5 = 26")
+        True
+        >>> is_solution((3, 7, 5, 2), 26, "21 + 5 = 26")
+        False
+    """
+    tokens, pool, place = response.split(), list(numbers), 0
+    while True:
+        match tokens[place : place + 5]:
+            case [left, symbol, right, "=", result] if symbol in OPERATORS:
+                place += 5
+            case _:
+                return False
+        # Looked up rather than converted: "07", "٣" or a number of 5,000 digits is simply none of the hundred.
+        values = [_NUMBERS.get(token) for token in (left, right, result)]
+        if None in values or OPERATORS[symbol](*values[:2]) != values[2]:
+            return False
+        for value in values[:2]:
+            if value not in pool:
+                return False
+            pool.remove(value)
+        pool.append(_NUMBERS[result])
+        if place == len(tokens):
+            return _NUMBERS[result] == target
+        restated = tokens[place : place + len(pool) + 2]
+        if restated[0] != "," or restated[-1] != ";" or sorted(restated[1:-1]) != sorted(map(str, pool)):
+            return False
+        place += len(restated)
+
+
+def countdown_reward(
+    prompts: Sequence[Any],
+    completions: Sequence[Completion],
+    *,
+    numbers: Sequence[Sequence[int]],
+    target: Sequence[int],
+    **columns: Any,
+) -> list[float]:
+    """1 for a solution to the letter, 0 for anything else: :func:`is_solution` in the shape that trainers call.
+
+    Example:
+        >>> countdown_reward(["2 5 > 10 :"], ["2 * 5 = 10"], numbers=[[2, 5]], target=[10])
+        [1.0]
+    """
+    return [
+        float(is_solution(pool, goal, completion_text(completion)))
+        for pool, goal, completion in zip(numbers, target, completions, strict=True)
+    ]
+
+
+@lru_cache(maxsize=1)
+def held_out_problems() -> tuple[Problem, ...]:
+    """The 256 test problems: always the same, distinct as (multiset of numbers, target), and never trained on."""
+    rng, problems = random.Random(_HELD_OUT_SEED), dict[Key, Problem]()
+    while len(problems) < HELD_OUT:
+        problem = _random_problem(rng)
+        problems.setdefault(problem.key, problem)
+    return tuple(problems.values())
+
+
+@lru_cache(maxsize=1)
+def held_out_keys() -> frozenset[Key]:
+    """The keys of :func:`held_out_problems`, which everything that makes training data rejects."""
+    return frozenset(problem.key for problem in held_out_problems())
+
+
+def training_problems(seed: int) -> Iterator[Problem]:
+    """Endless random problems, none of them held out: the target is what a random chain of three steps reaches.
+
+    Example:
+        >>> next(training_problems(0)) == next(training_problems(0))
+        True
+    """
+    rng = random.Random(seed)
+    while True:
+        problem = _random_problem(rng)
+        if problem.key not in held_out_keys():
+            yield problem
+
+
+def is_target(numbers: Sequence[int], value: int) -> bool:
+    """Whether ``value`` may be the target of ``numbers``: at least 10, and not there already."""
+    return value >= LOWEST_TARGET and value not in numbers
+
+
+def random_numbers(rng: random.Random) -> tuple[int, ...]:
+    """Four numbers of 1-12, with repetition."""
+    return tuple(rng.choices(INPUTS, k=POOL_SIZE))
+
+
+def _random_problem(rng: random.Random) -> Problem:
+    while True:
+        numbers = random_numbers(rng)
+        target = random_chain(rng, numbers, POOL_SIZE - 1)[-1].result
+        if is_target(numbers, target):
+            return Problem(numbers, target)
+
+
+def load_countdown(*, train_size: int, test_size: int, seed: int) -> Task:
+    """The task: ``train_size`` problems drawn with ``seed``, and the first ``test_size`` of the fixed held-out ones.
+
+    Raises:
+        ValueError: ``test_size`` above 256.
+    """
+    if test_size > HELD_OUT:
+        raise ValueError(f"test_size of countdown must be at most {HELD_OUT}, all that is held out; got {test_size}")
+    stream = training_problems(seed)
+    return Task(
+        name="countdown",
+        train=_rows(f"countdown-train-{seed}", [next(stream) for _ in range(train_size)]),
+        test=_rows("countdown-test", held_out_problems()[:test_size]),
+        reward=countdown_reward,
+        max_completion_length=MAX_RESPONSE_TOKENS + 3,
+    )
+
+
+def _rows(name: str, problems: Sequence[Problem]) -> Any:
+    return optional_module("datasets").Dataset.from_dict(
+        {
+            "id": [f"{name}-{place}" for place in range(len(problems))],
+            "prompt": [problem.prompt for problem in problems],
+            "numbers": [list(problem.numbers) for problem in problems],
+            "target": [problem.target for problem in problems],
+        }
+    )

@@ -1,0 +1,153 @@
+"""The user's own reward function or task, named ``module:name``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from numbers import Real
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from entroshape.tasks.base import RewardFunction, Task
+
+
+def resolve(spec: str) -> Any:
+    """The object that ``module:name`` names. Modules in the current directory can be named too.
+
+    Raises:
+        ValueError: ``spec`` has another shape, or there is no such module or name; the message says what there is. An
+            error inside the user's module is passed on as it is.
+
+    Example:
+        >>> resolve("math:sqrt")(9)
+        3.0
+    """
+    module_name, _, name = spec.partition(":")
+    if not name or not all(part.isidentifier() for part in (*module_name.split("."), *name.split("."))):
+        raise ValueError(f"expected module:name, such as my_rewards:my_reward; got {spec!r}")
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        # As `python -m` does. It stays: the user's functions may import their neighbours when they run.
+        sys.path.insert(0, here)
+    value: Any = _import(module_name, here)
+    for part in name.split("."):
+        if not hasattr(value, part):
+            raise ValueError(f"{_describe(value)} has no {part!r}; {_what_it_has(value, part)}")
+        value = getattr(value, part)
+    return value
+
+
+def _import(module_name: str, here: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Only if it is this module, or a package that it is in, that is missing; not one that it imports.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        present = ", ".join(sorted(path.name for path in Path(here).glob("*.py"))) or "no .py files"
+        raise ValueError(
+            f"no module {error.name!r} on the Python path or in the current directory, {here}, which has {present}"
+        ) from error
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, ModuleType):
+        return f"module {value.__name__!r} ({getattr(value, '__file__', None) or 'built in'})"
+    return repr(value)
+
+
+def _what_it_has(value: Any, name: str) -> str:
+    names = [each for each in dir(value) if not each.startswith("_")]
+    close = get_close_matches(name, names, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"it has {', '.join(names[:40]) or 'nothing public'}"
+
+
+def load_reward(spec: str) -> RewardFunction:
+    """The user's reward function ``module:name``, with what it returns checked at every call.
+
+    Raises:
+        ValueError: see :func:`resolve`; or it is not a plain function.
+    """
+    function = resolve(spec)
+    if not callable(function) or inspect.isclass(function):
+        raise ValueError(f"reward {spec!r} must be a function f(prompts, completions, **columns); got {function!r}")
+    if inspect.iscoroutinefunction(function):
+        raise ValueError(f"reward {spec!r} must be a plain function; got a coroutine function (async def)")
+    return checked_reward(function, spec)
+
+
+def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
+    """``function`` with its errors named: what it raises, a wrong count, something that is not a finite number.
+
+    A function without ``**columns`` gets those columns alone that it names.
+
+    Args:
+        function: ``f(prompts, completions, **columns)``; returns a list, an array or a tensor, one number a completion.
+        name: what messages call it.
+
+    Raises:
+        RuntimeError: at a call, from whatever ``function`` raised.
+        ValueError: at a call, if it returned anything but one finite number a completion.
+
+    Example:
+        >>> checked_reward(lambda prompts, completions: [1, 2], "my:reward")([""], [""], answer=[""])
+        Traceback (most recent call last):
+        ...
+        ValueError: reward function 'my:reward' must return one number a completion: expected 1, got 2
+    """
+    parameters = inspect.signature(function).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+
+    def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
+        wanted = columns if takes_all else {key: columns[key] for key in columns if key in parameters}
+        try:
+            values = function(prompts=prompts, completions=completions, **wanted)
+        except Exception as error:
+            raise RuntimeError(f"reward function {name!r} raised {type(error).__name__}: {error}") from error
+        return _check_values(values, len(completions), name)
+
+    reward.__name__ = getattr(function, "__name__", name.rpartition(":")[2])
+    reward.__doc__ = function.__doc__
+    return reward
+
+
+def _check_values(values: Any, count: int, name: str) -> list[float]:
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"reward function {name!r} must return a list of numbers, got {type(values).__name__}")
+    if len(values) != count:
+        raise ValueError(
+            f"reward function {name!r} must return one number a completion: expected {count}, got {len(values)}"
+        )
+    return [_check_value(value, place, name) for place, value in enumerate(values)]
+
+
+def _check_value(value: Any, place: int, name: str) -> float:
+    if hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"reward function {name!r} must return finite numbers; got {value!r} for completion {place}")
+    return float(value)
+
+
+def load_user_task(spec: str, *, train_size: int | None, test_size: int) -> Task:
+    """The user's own task: ``module:name`` is a :class:`Task`, or a function without arguments that returns one.
+
+    Raises:
+        ValueError: see :func:`resolve`; or it is neither.
+    """
+    value = resolve(spec)
+    task = value() if callable(value) and not isinstance(value, Task) else value
+    if not isinstance(task, Task):
+        raise ValueError(f"task {spec!r} must be a Task or a function that returns one; got {type(task).__name__}")
+    train = task.train if train_size is None else task.train.select(range(min(train_size, len(task.train))))
+    test = task.test.select(range(min(test_size, len(task.test))))
+    return replace(task, train=train, test=test, reward=checked_reward(task.reward, f"{spec} reward"))

@@ -1,0 +1,208 @@
+"""Any data set of the reasoning-gym package, scored by its own ``score_answer`` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from random import Random
+from typing import Any
+from urllib.parse import parse_qsl
+
+from entroshape.tasks.base import Completion, Task, completion_text, optional_module
+from entroshape.tasks.score_worker import encode
+from entroshape.tasks.workers import ScoringPool
+
+INSTRUCTION = "Give the final answer alone, between <answer> and </answer>."
+RESERVED = ("seed", "size")
+TEST_SEED = "test"
+"""Test problems are the same whatever the run's seed, so that runs can be compared."""
+LARGEST_TEST_SHARE = 0.2
+"""Of a data set with few distinct questions, at most this share is held out."""
+
+_NUMBER = re.compile(r"(?<![\w.)])[-+]?\d[\d,]*(?:\.\d+)?|\d[\d,]*(?:\.\d+)?")
+
+
+class ReasoningGymReward:
+    """The data set's own score of each answer, as a reward function for trainers.
+
+    The answer is what :func:`extract_answer` finds. It is scored in a process apart, with limits of time and memory:
+    some of the package's scorers evaluate the answer as Python. A scorer that raises, hangs or dies costs the answer
+    its point, with a logged warning.
+
+    Args:
+        name: the data set.
+        options: its options, as ``reasoning_gym.create_dataset`` takes them.
+        workers: processes; by default one a CPU core, at most 8. They start at the first call.
+        time_limit: seconds an answer.
+        memory_limit: bytes a process may take beyond what its libraries take (Linux only).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: dict[str, Any],
+        *,
+        workers: int | None = None,
+        time_limit: float = 5.0,
+        memory_limit: int = 1 << 30,
+    ) -> None:
+        self.__name__ = f"{name}_reward"
+        self._dataset = {"dataset": name, "options": options}
+        self._pool = ScoringPool("reasoning_gym", workers=workers, time_limit=time_limit, memory_limit=memory_limit)
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Completion], *, entry: Sequence[str], **columns: Any
+    ) -> list[float]:
+        """The rewards, one a completion, clipped to ``[0, 1]``. No answer in the completion: 0."""
+        entries = [json.loads(text) for text in entry]
+        answers = [
+            extract_answer(completion_text(completion), each["answer"])
+            for each, completion in zip(entries, completions, strict=True)
+        ]
+        jobs = [
+            {**self._dataset, "answer": answer, "entry": each}
+            for each, answer in zip(entries, answers, strict=True)
+            if answer
+        ]
+        scores = iter(self._pool.score(jobs))
+        return [min(1.0, max(0.0, next(scores))) if answer else 0.0 for answer in answers]
+
+    def close(self) -> None:
+        """End the processes. The next call starts new ones."""
+        self._pool.close()
+
+
+def extract_answer(text: str, expected: object = None) -> str:
+    r"""The final answer in ``text``, as a reader would take it; empty if there is none.
+
+    In this order: what stands in the last ``<answer>...</answer>``; in the last ``\boxed{...}``; if ``expected`` is a
+    number, the last number; the last line that is not blank.
+
+    Example:
+        >>> extract_answer("So: <answer> 12 </answer>"), extract_answer(r"It is \boxed{\text{red}}.")
+        ('12', 'red')
+        >>> extract_answer("3 + 9 = 12.", expected="12"), extract_answer("Step 1\nred\n", expected="red")
+        ('12', 'red')
+    """
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, max(end, 0))
+    if 0 <= start < end:
+        return text[start + len("<answer>") : end].strip()
+    boxed = _last_boxed(text)
+    if boxed is not None:
+        return boxed
+    if isinstance(expected, str) and _NUMBER.fullmatch(expected.strip()):
+        numbers = _NUMBER.findall(text)
+        return numbers[-1].rstrip(",") if numbers else ""
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def _last_boxed(text: str) -> str | None:
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth, begin = 0, start + len("\\boxed{")
+    for place in range(begin - 1, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            inner = text[begin:place].strip()
+            wrapped = re.fullmatch(r"\\text\{([^{}]*)\}", inner)
+            return (wrapped[1] if wrapped else inner).strip()
+    return None
+
+
+def parse_options(query: str) -> dict[str, Any]:
+    """Options of a spec, ``a=1&b=true&c=0.5&d=word&e=["+","-"]``: JSON where it is JSON, else text.
+
+    Example:
+        >>> parse_options("min_terms=2&allow_negation=True&name=word")
+        {'min_terms': 2, 'allow_negation': True, 'name': 'word'}
+    """
+    if not query:
+        return {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
+    except ValueError as error:
+        raise ValueError(f"options must look like name=value&name=value; got {query!r}") from error
+    return {name: _parse_value(value) for name, value in pairs}
+
+
+def _parse_value(text: str) -> Any:
+    lowered = text.lower() if text.lower() in ("true", "false") else text
+    try:
+        return json.loads(lowered)
+    except ValueError:
+        return text
+
+
+def load_reasoning_gym(spec: str, *, train_size: int, test_size: int, seed: int) -> Task:
+    """The task ``reasoning_gym:<name>`` or ``reasoning_gym:<name>?option=value&...``; ``spec`` follows the colon.
+
+    Questions are distinct and none is in both splits, so a data set that has few yields fewer than asked for; at most a
+    fifth of them are held out. Columns: ``id``, ``prompt`` (the question) and ``entry`` (the data set's entry as JSON).
+
+    Raises:
+        ValueError: unknown data set (with the closest names) or option (with the valid ones), an option's bad value, or
+            too few distinct questions.
+    """
+    name, _, query = spec.partition("?")
+    options = parse_options(query)
+    _check(name, options)
+    test_pool = _distinct_entries(name, options, TEST_SEED, test_size)
+    train_pool = _distinct_entries(name, options, f"train-{seed}", train_size + test_size)
+    held_out = min(len(test_pool), int(LARGEST_TEST_SHARE * len(test_pool.keys() | train_pool.keys())))
+    test = dict(list(test_pool.items())[:held_out])
+    train = [item for item in train_pool.items() if item[0] not in test][:train_size]
+    if not test or not train:
+        raise ValueError(
+            f"reasoning_gym:{spec} has only {len(test_pool | train_pool)} distinct questions: too few to hold any out"
+        )
+    return Task(
+        name=f"reasoning_gym:{spec}",
+        train=_rows(f"{name}-train-{seed}", train),
+        test=_rows(f"{name}-test", list(test.items())),
+        reward=ReasoningGymReward(name, options),
+        max_completion_length=256,
+        instruction=INSTRUCTION,
+    )
+
+
+def _check(name: str, options: dict[str, Any]) -> None:
+    known = optional_module("reasoning_gym.factory").DATASETS
+    if name not in known:
+        close = get_close_matches(name, known, n=5, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(close)}?" if close else f": {', '.join(sorted(known))}"
+        raise ValueError(f"reasoning_gym has no data set {name!r}{hint}")
+    valid = [field.name for field in fields(known[name][1]) if field.name not in RESERVED]
+    for option in options:
+        if option in RESERVED:
+            raise ValueError(f"option {option!r} of reasoning_gym:{name} is set by the task's own seed and sizes")
+        if option not in valid:
+            raise ValueError(f"reasoning_gym:{name} has no option {option!r}; it has {', '.join(valid)}")
+
+
+def _distinct_entries(name: str, options: dict[str, Any], seed: str, size: int) -> dict[str, dict[str, Any]]:
+    """Question to entry, for the distinct questions among ``size`` draws."""
+    # reasoning-gym seeds its n-th entry with seed + n: neighbouring seeds would share all entries but one.
+    number = Random(f"{name}-{seed}").getrandbits(31)
+    try:
+        dataset = optional_module("reasoning_gym").create_dataset(name, seed=number, size=size, **options)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f"reasoning_gym:{name} does not accept the options {options}: {error}") from error
+    # A few data sets need a fifth of a second an entry: a bar appears where it takes long.
+    places = optional_module("tqdm").tqdm(range(size), desc=f"making {name}", delay=5, leave=False)
+    return {entry["question"]: entry for entry in map(dataset.__getitem__, places)}
+
+
+def _rows(name: str, items: Sequence[tuple[str, dict[str, Any]]]) -> Any:
+    return optional_module("datasets").Dataset.from_dict(
+        {
+            "id": [f"{name}-{place}" for place in range(len(items))],
+            "prompt": [question for question, _ in items],
+            "entry": [json.dumps(encode(entry)) for _, entry in items],
+        }
+    )

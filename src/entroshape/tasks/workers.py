@@ -1,0 +1,159 @@
+"""A small pool of scoring processes: an answer that hangs, crashes or eats memory costs its own point and nothing else.
+
+Processes, since no thread can be stopped inside a long C call, and some scorers evaluate a model's text as Python.
+They are started as programs of their own (:mod:`entroshape.tasks.score_worker`) rather than by :mod:`multiprocessing`,
+which would import the user's script again in each of them, torch, trainer and all. POSIX only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any
+
+from entroshape.tasks import score_worker
+
+logger = logging.getLogger(__name__)
+
+START_LIMIT = 120.0
+"""Seconds that a worker may take to import its library, on a busy machine."""
+
+
+class ScoringPool:
+    """Processes that score jobs side by side, started at the first job and kept for the next ones.
+
+    Args:
+        kind: the scorer, one of :data:`entroshape.tasks.score_worker.SCORERS`.
+        workers: processes; by default one a CPU core, at most 8.
+        time_limit: seconds a job may take. Then its process is killed and a new one started.
+        memory_limit: bytes a process may take beyond what its libraries take (Linux only).
+
+    Raises:
+        ValueError: an unknown kind, or a limit that is not positive.
+    """
+
+    def __init__(
+        self, kind: str, *, workers: int | None = None, time_limit: float = 5.0, memory_limit: int = 1 << 30
+    ) -> None:
+        if kind not in score_worker.SCORERS:
+            raise ValueError(f"kind must be one of {', '.join(score_worker.SCORERS)}; got {kind!r}")
+        count = min(8, os.cpu_count() or 1) if workers is None else workers
+        for name, value in (("workers", count), ("time_limit", time_limit), ("memory_limit", memory_limit)):
+            if value <= 0:
+                raise ValueError(f"{name} must be positive; got {value!r}")
+        self._kind = kind
+        self._workers = [_Worker(kind, time_limit, memory_limit) for _ in range(count)]
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, _stop_all, self._workers)
+
+    def score(self, jobs: Sequence[Mapping[str, Any]]) -> list[float]:
+        """The scores of ``jobs``, in order; 0 for a job that failed, with one logged warning for all that did.
+
+        Raises:
+            RuntimeError: a worker cannot start, for example because its library is missing.
+        """
+        idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+
+        def ask(job: Mapping[str, Any]) -> tuple[float, str | None]:
+            worker = idle.get()
+            try:
+                return worker.ask(json.dumps(job).encode())
+            finally:
+                idle.put(worker)
+
+        with self._lock, ThreadPoolExecutor(max_workers=len(self._workers)) as threads:
+            for worker in self._workers:
+                idle.put(worker)
+            verdicts = list(threads.map(ask, jobs))
+        failures = Counter(reason for _, reason in verdicts if reason)
+        if failures:
+            reasons = ", ".join(f"{reason} ({count})" for reason, count in failures.most_common())
+            logger.warning("%s: %d of %d answers scored 0: %s", self._kind, failures.total(), len(jobs), reasons)
+        return [score for score, _ in verdicts]
+
+    def close(self) -> None:
+        """End the processes. The next job starts new ones."""
+        _stop_all(self._workers)
+
+
+class _Worker:
+    """One process and the parent's end of its connection."""
+
+    def __init__(self, kind: str, time_limit: float, memory_limit: int) -> None:
+        self.kind, self.time_limit, self.memory_limit = kind, time_limit, memory_limit
+        self.process: subprocess.Popen[bytes] | None = None
+        self.connection: Connection | None = None
+
+    def ask(self, job: bytes) -> tuple[float, str | None]:
+        """Score and ``None``, or 0 and the reason."""
+        connection = self._connected()
+        try:
+            connection.send_bytes(job)
+            if not connection.poll(self.time_limit):
+                self.stop()
+                return 0.0, f"more than {self.time_limit:g} s"
+            reply = json.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            self.stop()
+            return 0.0, "the scoring process died"
+        if reply["retiring"]:
+            self.stop()
+        return (0.0, reply["error"]) if "error" in reply else (reply["score"], None)
+
+    def _connected(self) -> Connection:
+        if self.connection is None or self.process is None or self.process.poll() is not None:
+            self.stop()
+            self._start()
+        assert self.connection is not None
+        return self.connection
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        # -P: the program's folder holds a reasoning_gym.py, which must not hide the package of that name.
+        command = [sys.executable, "-P", str(Path(score_worker.__file__)), str(theirs.fileno()), self.kind]
+        command += [str(self.time_limit), str(self.memory_limit)]
+        # One thread for numerical libraries: on a large machine their stacks and buffers alone would fill the limit.
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with theirs, tempfile.TemporaryFile() as errors:
+            self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stderr=errors)
+            theirs.close()
+            self.connection = ours
+            try:
+                ready = ours.poll(START_LIMIT) and ours.recv_bytes() == b"ready"
+            except (EOFError, OSError):
+                ready = False
+            if not ready:
+                self.stop()
+                raise RuntimeError(f"a scoring process ({self.kind}) cannot start: {_tail(errors)}")
+
+    def stop(self) -> None:
+        """Kill the process, if there is one, and wait for its end."""
+        if self.connection is not None:
+            self.connection.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self.connection = self.process = None
+
+
+def _tail(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read().decode(errors="replace").strip()[-2000:] or f"nothing heard for {START_LIMIT:g} s"
+
+
+def _stop_all(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.stop()

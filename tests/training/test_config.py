@@ -1,0 +1,129 @@
+"""Options of a run: from Python, a file and a command line."""
+
+from dataclasses import fields
+
+import pytest
+import yaml
+
+from entroshape.training.command import parse_train
+from entroshape.training.config import TrainConfig
+from entroshape.training.load import load_config
+
+
+def written(tmp_path, text):
+    path = tmp_path / "options.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_options_survive_a_round_trip_through_yaml(tmp_path):
+    config = TrainConfig(
+        steps=7, method="grpo_s", method_options={"beta2": 0.3, "overlong": {"kind": "group_relative"}}
+    )
+    path = written(tmp_path, yaml.safe_dump(config.to_dict()))
+    assert load_config(path) == config
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
+    assert load_config(written(tmp_path, "learning_rate: 1e-6")).learning_rate == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stepz: 3", ["stepz", "steps"]),
+        ("steps: many", ["steps", "'many'"]),
+        ("steps: 0", ["steps", "at least 1", "0"]),
+        ("- a\n- b", ["list"]),
+        ("a: [", ["YAML"]),
+        ("precision: int8", ["precision", "int8"]),
+        ("updates_per_step: 3", ["updates_per_step", "128", "3"]),
+        ("num_generations: 1", ["num_generations", "at least 2"]),
+        ("temperature: -1", ["temperature", "-1"]),
+    ],
+)
+def test_a_bad_file_is_refused_with_path_option_and_value(tmp_path, text, words):
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError, match=r"options\.yaml") as error:
+        load_config(path)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.yaml"):
+        load_config(tmp_path / "nowhere.yaml")
+
+
+def test_the_command_line_overrides_the_file(tmp_path):
+    path = written(tmp_path, "steps: 9\nmethod: dapo\nmethod_options: {epsilon_high: 0.3}")
+    config, resume = parse_train(["--config", str(path), "--steps", "5"])
+    assert (config.steps, config.method, config.method_options, resume) == (5, "dapo", {"epsilon_high": 0.3}, None)
+
+
+def test_method_options_on_the_command_line_are_numbers_booleans_and_maps():
+    config, _ = parse_train(
+        ["--method-options", "alpha2=0.5", "axis=row", "gate=false", "overlong={kind: group_relative}"]
+    )
+    assert config.method_options == {
+        "alpha2": 0.5,
+        "axis": "row",
+        "gate": False,
+        "overlong": {"kind": "group_relative"},
+    }
+
+
+def test_no_arguments_are_the_defaults():
+    assert parse_train([]) == (TrainConfig(), None)
+
+
+def test_options_beside_resume_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="--steps"):
+        parse_train(["--resume", str(tmp_path), "--steps", "3"])
+
+
+def test_resume_needs_a_run(tmp_path):
+    with pytest.raises(ValueError, match=r"no config\.yaml"):
+        parse_train(["--resume", str(tmp_path)])
+
+
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse_train(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for option in fields(TrainConfig):
+        assert "--" + option.name.replace("_", "-") in text
+
+
+@pytest.mark.parametrize(
+    ("world", "micro", "expected"), [(1, None, (64, 1)), (2, None, (32, 1)), (1, 16, (16, 4)), (2, 8, (8, 4))]
+)
+def test_an_update_splits_evenly_over_devices_and_micro_batches(world, micro, expected):
+    assert TrainConfig(micro_batch_size=micro).micro_batches(world) == expected
+
+
+@pytest.mark.parametrize(("world", "micro"), [(3, None), (1, 24)])
+def test_an_uneven_split_is_refused(world, micro):
+    with pytest.raises(ValueError, match="64 responses"):
+        TrainConfig(micro_batch_size=micro).micro_batches(world)
+
+
+def test_every_recipe_is_made_of_valid_options():
+    from pathlib import Path
+
+    from entroshape.methods import build_method
+
+    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+    assert recipes
+    for recipe in recipes:
+        config = load_config(recipe)
+        build_method(config.method, config.method_options)
+
+
+def test_the_written_out_default_recipe_is_the_default():
+    from pathlib import Path
+
+    config = load_config(Path(__file__).parents[2] / "recipes/countdown-tiny.yaml")
+    assert config.peak_learning_rate == TrainConfig().peak_learning_rate
+    same = {"learning_rate": None, "method_options": {}}
+    assert {**config.to_dict(), **same} == {**TrainConfig().to_dict(), **same}

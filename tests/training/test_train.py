@@ -1,0 +1,196 @@
+"""The main job for real: the bundled model, a few small steps, a run directory to read back and to go on with."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+
+from entroshape.cli import main
+from entroshape.runs import RunDirectory
+
+SMALL = [
+    "--prompts-per-step=4",
+    "--num-generations=8",
+    "--train-size=200",
+    "--eval-problems=8",
+    "--eval-samples=2",
+    "--device=cpu",
+    "--max-refills=1",
+]
+TIMES = ("seconds_", "tokens_per_second")
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "entroshape", "train", *map(str, arguments)]
+
+
+def timeless(metrics):
+    return [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in metrics]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A whole run of four steps with a checkpoint at every second one."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", *SMALL, "--steps=4", "--save-every=2", "--rollouts-every=2", f"--output={path}"]) == 0
+    return RunDirectory.open(path)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_everything_behind(finished):
+    config = finished.read_config()
+    assert config["steps"] == 4
+    assert config["environment"]["versions"]["torch"]
+    assert finished.evaluation_steps() == [0, 4]
+    assert finished.rollout_steps() == [1, 2, 4]
+    assert (finished.path / "report.html").stat().st_size > 10_000
+    assert (finished.path / "model" / "model.safetensors").is_file()
+    assert finished.latest_checkpoint().name == "checkpoint-8"
+
+
+@pytest.mark.slow
+def test_every_step_logs_what_people_look_at(finished):
+    rows = finished.read_metrics()
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    wanted = {
+        "reward", "success_rate", "entropy", "completion_length", "share_cut", "gated_groups", "refills", "clip_low",
+        "clip_high", "loss", "grad_norm", "learning_rate", "seconds_sampling", "seconds_scoring", "seconds_shaping",
+        "seconds_updating", "tokens_per_second",
+    }  # fmt: skip
+    for row in rows:
+        assert wanted <= set(row)
+        assert all(math.isfinite(value) for value in row.values())
+    named = set().union(*rows)
+    assert {"entropy_success", "entropy_failure", "shaped_spread", "negative_success_share"} <= named
+
+
+@pytest.mark.slow
+def test_rollouts_hold_a_value_for_every_token(finished):
+    rows = finished.read_rollouts(2)
+    assert len(rows) == 32
+    for row in rows:
+        assert len(row["tokens"]) == len(row["entropy"]) == len(row["shaped_reward"]) == len(row["advantage"])
+        assert row["success"] == (row["reward"] > 0.5)
+        assert all(entropy >= 0 for entropy in row["entropy"])
+        assert not row["gated"] or not any(row["advantage"])
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_metrics_and_weights(finished, tmp_path):
+    path = tmp_path / "killed"
+    log = (tmp_path / "log").open("w")
+    options = [*SMALL, "--steps=4", "--save-every=2", "--rollouts-every=2", f"--output={path}"]
+    process = subprocess.Popen(command(*options), stdout=log, stderr=log)
+    deadline = time.monotonic() + 240
+    metrics = path / "metrics.jsonl"
+    while not (metrics.is_file() and '"step": 3' in metrics.read_text()):  # past the checkpoint of step 2
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with metrics.open("a") as file:
+        file.write('{"step": 4, "succ')  # a line that the kill has torn
+
+    assert main(["train", f"--resume={path}"]) == 0
+    resumed = RunDirectory.open(path)
+    assert timeless(resumed.read_metrics()) == timeless(finished.read_metrics())
+    for step in (0, 4):
+        assert resumed.read_evaluation(step) == finished.read_evaluation(step)
+    for step in (1, 2, 4):
+        assert resumed.read_rollouts(step) == finished.read_rollouts(step)
+    weights, expected = (load_file(run.path / "model/model.safetensors") for run in (resumed, finished))
+    assert all(weights[name].equal(expected[name]) for name in expected)
+
+
+@pytest.mark.slow
+def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_good_checkpoint(tmp_path, monkeypatch):
+    problems = tmp_path / "problems.jsonl"
+    lines = [{"id": str(i), "problem": f"{i} 2 3 > {i + 5} :", "answer": str(i)} for i in range(10, 90)]
+    problems.write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "failing_rewards.py").write_text(
+        "calls = 0\n"
+        "def fails_later(prompts, completions, **columns):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    if calls > 3:\n"
+        "        raise KeyError('the fourth call')\n"
+        "    return [float(len(completion) % 2) for completion in completions]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    options = [f"--task=jsonl:{problems}", "--reward=failing_rewards:fails_later", "--method=grpo", "--steps=4"]
+    with pytest.raises(RuntimeError, match=r"step 4.*fails_later.*the fourth call"):
+        main(["train", *SMALL, *options, "--save-every=1", "--output=out", "--max-completion-length=8"])
+    run = RunDirectory.open("out")
+    assert run.latest_checkpoint().name == "checkpoint-4"  # two updates a step, two whole steps
+    assert [row["step"] for row in run.read_metrics()] == [1, 2]
+
+
+@pytest.mark.slow
+def test_lora_trains_saves_and_loads_an_adapter(tmp_path):
+    from entroshape.training.models import load_model
+
+    path = tmp_path / "lora"
+    options = ["--method=grpo_s", "--lora-rank=4", "--steps=2", "--learning-rate=1e-3", f"--output={path}"]
+    assert main(["train", *SMALL, *options]) == 0
+    assert (path / "model/adapter_model.safetensors").is_file()
+    assert not (path / "model/model.safetensors").exists()
+    model, tokenizer = load_model(str(path / "model"))
+    ids = tokenizer("3 7 5 2 > 24 :", return_tensors="pt")
+    assert model.generate(**ids, max_new_tokens=4).shape[1] > ids["input_ids"].shape[1]
+
+
+@pytest.mark.slow
+def test_another_method_starts_from_the_same_weights_on_the_same_prompts(finished, tmp_path):
+    path = tmp_path / "other"
+    assert (
+        main(["train", f"--config={finished.path}/config.yaml", "--method=dapo", "--steps=1", f"--output={path}"]) == 0
+    )
+    other = RunDirectory.open(path)
+    assert other.read_evaluation(0) == finished.read_evaluation(0)
+    first = [row["completion"] for row in other.read_rollouts(1)]
+    assert first == [row["completion"] for row in finished.read_rollouts(1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model=./nowhere"], ["nowhere", "countdown-tiny"]),
+        (["--task=countdwn"], ["countdwn", "countdown"]),
+        (["--method=gtpoo"], ["gtpoo", "gtpo, grpo_s"]),
+        (["--method-options", "alpha3=1"], ["alpha3", "alpha2"]),
+        (["--method-options", "alpha2=-1"], ["alpha2", "-1"]),
+        (["--reward=no_such_module:f"], ["no_such_module"]),
+        (["--resume=nowhere"], ["nowhere"]),
+        (["--config=nowhere.yaml"], ["nowhere.yaml"]),
+    ],
+)
+def test_what_cannot_work_is_refused_at_the_door_in_one_sentence(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        main(["train", "--steps=1", *arguments] if "--resume=nowhere" not in arguments else ["train", *arguments]) == 2
+    )
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert "Traceback" not in message
+    assert not list(tmp_path.glob("runs/*/metrics.jsonl"))
+
+
+def test_a_directory_that_is_not_empty_is_not_written_into(capsys, tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    assert main(["train", "--steps=1", f"--output={tmp_path}"]) == 2
+    assert "--output" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious.txt"]
+
+
+def test_the_command_lists_its_commands(capsys):
+    assert main([]) == 0
+    assert "train" in capsys.readouterr().out
+    assert main(["trian"]) == 2
+    assert "train" in capsys.readouterr().err
