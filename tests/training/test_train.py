@@ -1,6 +1,5 @@
 """The main job for real: the bundled model, a few small steps, a run directory to read back and to go on with."""
 
-import json
 import math
 import os
 import signal
@@ -46,7 +45,7 @@ def finished(tmp_path_factory):
 def test_a_run_leaves_everything_behind(finished):
     config = finished.read_config()
     assert config["steps"] == 4
-    assert config["environment"]["versions"]["torch"]
+    assert config["environment"]["torch"]
     assert finished.evaluation_steps() == [0, 4]
     assert finished.rollout_steps() == [1, 2, 4]
     assert (finished.path / "report.html").stat().st_size > 10_000
@@ -111,9 +110,6 @@ def test_a_killed_run_resumes_to_the_same_metrics_and_weights(finished, tmp_path
 
 @pytest.mark.slow
 def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_good_checkpoint(tmp_path, monkeypatch):
-    problems = tmp_path / "problems.jsonl"
-    lines = [{"id": str(i), "problem": f"{i} 2 3 > {i + 5} :", "answer": str(i)} for i in range(10, 90)]
-    problems.write_text("\n".join(map(json.dumps, lines)))
     (tmp_path / "failing_rewards.py").write_text(
         "calls = 0\n"
         "def fails_later(prompts, completions, **columns):\n"
@@ -124,9 +120,9 @@ def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_go
         "    return [float(len(completion) % 2) for completion in completions]\n"
     )
     monkeypatch.chdir(tmp_path)
-    options = [f"--task=jsonl:{problems}", "--reward=failing_rewards:fails_later", "--method=grpo", "--steps=4"]
+    options = ["--reward=failing_rewards:fails_later", "--method=grpo", "--steps=4"]
     with pytest.raises(RuntimeError, match=r"step 4.*fails_later.*the fourth call"):
-        main(["train", *SMALL, *options, "--save-every=1", "--output=out", "--max-completion-length=8"])
+        main(["train", *SMALL, *options, "--save-every=1", "--output=out"])
     run = RunDirectory.open("out")
     assert run.latest_checkpoint().name == "checkpoint-4"  # two updates a step, two whole steps
     assert [row["step"] for row in run.read_metrics()] == [1, 2]
@@ -162,6 +158,7 @@ def test_another_method_starts_from_the_same_weights_on_the_same_prompts(finishe
     ("arguments", "words"),
     [
         (["--model=./nowhere"], ["nowhere", "countdown-tiny"]),
+        (["--task=reasoning_gym:chain_sum", "--train-size=10"], ["countdown-tiny", "chain_sum", "another model"]),
         (["--task=countdwn"], ["countdwn", "countdown"]),
         (["--method=gtpoo"], ["gtpoo", "gtpo, grpo_s"]),
         (["--method-options", "alpha3=1"], ["alpha3", "alpha2"]),

@@ -64,16 +64,28 @@ def formatted_prompt(prompt: str, task: Task, tokenizer: PreTrainedTokenizerBase
 
 
 def training_prompts(task: Task, tokenizer: PreTrainedTokenizerBase, rows: int, seed: int) -> Dataset:
-    """``rows`` training prompts in their final order: the task's, shuffled, pass after pass.
+    """At least ``rows`` training prompts in their final order: all of the task's, shuffled, pass after pass.
 
-    One pass of the trainer then is the whole run, so that a resumed run finds its place by counting.
+    One pass of the trainer then is the whole run, so that a resumed run finds its place by counting; and since a longer
+    run only adds passes, its first steps see what a shorter one saw.
     """
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
     while len(order) < rows:
         order += torch.randperm(len(task.train), generator=generator).tolist()
-    prompts = task.train.select(order[:rows])
+    prompts = task.train.select(order)
     return prompts.map(lambda row: {"prompt": formatted_prompt(row["prompt"], task, tokenizer)})
+
+
+def check_readable(task: Task, model: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises ``ValueError`` if the model's tokenizer has no tokens for the task's prompts."""
+    prompt = formatted_prompt(task.train[0]["prompt"], task, tokenizer)
+    try:
+        tokenizer(prompt_text(prompt))
+    except Exception as error:  # what the tokenizers library raises is a bare Exception
+        raise ValueError(
+            f"model {model!r} cannot read the prompts of task {task.name!r} ({error}); choose another model for it"
+        ) from error
 
 
 def prompt_text(prompt: Any) -> str:

@@ -28,7 +28,7 @@ from entroshape.runs import RunDirectory
 from entroshape.tasks import Task, load_task
 from entroshape.training.callbacks import RunRecorder, StepProgress
 from entroshape.training.config import TrainConfig
-from entroshape.training.models import formatted_prompt, load_model, training_prompts
+from entroshape.training.models import check_readable, formatted_prompt, load_model, training_prompts
 
 
 def train(config: TrainConfig, *, resume: str | Path | None = None, console: Console | None = None) -> RunDirectory:
@@ -52,6 +52,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     config.micro_batches(state.num_processes)  # what cannot work is refused before anything is written
     task = _task(config)
     model, tokenizer = load_model(config.model)
+    check_readable(task, config.model, tokenizer)
     run = _run_directory(config, resume, state)
     arguments = engine_arguments(config, task, run.path, state.num_processes)
     checkpoint = _resume_point(run, config, console) if resume else None
