@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 USAGE = """\
@@ -68,15 +69,13 @@ def _train(arguments: list[str]) -> int:
     datasets.disable_progress_bars()
     transformers.logging.disable_progress_bar()
     console = Console()
-    try:
-        run = train(config, resume=resume, console=console)
-    except KeyboardInterrupt:
-        console.print("\nstopped. Go on with: entroshape train --resume DIR (the run directory named above)")
-        return 130
-    other = "dapo" if config.method != "dapo" else "gtpo"
-    plain = " --method-options" if config.method_options else ""
-    console.print("next, hold it against another method from the same weights on the same prompts:")
-    console.print(f"  entroshape train --config {run.path}/config.yaml --method {other}{plain}", soft_wrap=True)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *place: console.print(f"warning: {message}", soft_wrap=True)
+        try:
+            train(config, resume=resume, console=console)
+        except KeyboardInterrupt:
+            console.print("\nstopped. Go on with: entroshape train --resume RUN (the directory named at the start)")
+            return 130
     return 0
 
 

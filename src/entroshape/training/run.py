@@ -55,6 +55,8 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     check_readable(task, config.model, tokenizer)
     run = _run_directory(config, resume, state)
     arguments = engine_arguments(config, task, run.path, state.num_processes)
+    if state.is_main_process:
+        console.print(f"{config.method} on {config.task} with {config.model}: {run.path}", soft_wrap=True)
     checkpoint = _resume_point(run, config, console) if resume else None
 
     with StepProgress(config.steps, console) as progress:
@@ -73,16 +75,15 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
             trainer.remove_callback(callback)
         evaluator = Evaluator(run, config, task, tokenizer, trainer, progress)
         trainer.add_callback(evaluator)
-        if 0 not in run.evaluation_steps():
-            evaluator.evaluate(0)
+        evaluator.evaluate(0)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if config.steps not in run.evaluation_steps():
-            evaluator.evaluate(config.steps)
+        evaluator.evaluate(config.steps)
 
     trainer.save_model(str(run.path / "model"))
     if state.is_main_process:
         console.print(summary_table(run.read_evaluation(0)[1], run.read_evaluation(config.steps)[1]))
         console.print(f"report: {write_report(run.path)}", soft_wrap=True)
+        console.print(_next_command(run, config), soft_wrap=True)
     return run
 
 
@@ -148,9 +149,9 @@ class Evaluator(TrainerCallback):
             self.evaluate(step)
 
     def evaluate(self, step: int) -> None:
-        """Samples answers to the held-out problems and writes them with their metrics."""
+        """Samples answers to the held-out problems and writes them with their metrics, unless they are there."""
         state = PartialState()
-        if state.is_main_process:
+        if state.is_main_process and step not in self._run.evaluation_steps():
             with self._progress.phase(f"evaluating at step {step}") as progress:
                 result = evaluate(
                     self._trainer.accelerator.unwrap_model(self._trainer.model),
@@ -165,6 +166,15 @@ class Evaluator(TrainerCallback):
                 )
             self._run.write_evaluation(step, result.rows, result.metrics)
         state.wait_for_everyone()
+
+
+def _next_command(run: RunDirectory, config: TrainConfig) -> str:
+    other = "dapo" if config.method != "dapo" else "gtpo"
+    plain = " --method-options" if config.method_options else ""
+    return (
+        "next, hold it against another method from the same weights on the same prompts:\n"
+        f"  entroshape train --config {run.path}/config.yaml --method {other}{plain}"
+    )
 
 
 def _run_directory(config: TrainConfig, resume: str | Path | None, state: PartialState) -> RunDirectory:
@@ -192,9 +202,7 @@ def _resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> P
     step = int(checkpoint.name.rpartition("-")[2]) // config.updates_per_step if checkpoint else 0
     if PartialState().is_main_process:
         run.truncate_metrics(step)
-    console.print(
-        f"resuming {run.path} from " + (f"step {step}" if checkpoint else "the start: it has no checkpoint yet")
-    )
+        console.print(f"resuming from step {step}" if checkpoint else "starting over: there is no checkpoint yet")
     return checkpoint
 
 
