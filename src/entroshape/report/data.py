@@ -1,0 +1,152 @@
+"""From a run directory to what its report shows: plain values, ready for JSON and for the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from entroshape.evaluation import paired_changes, pass_curve
+from entroshape.report.outcome import OutcomeRow, outcome_rows
+from entroshape.runs import RunDirectory
+
+MAX_POINTS = 1000
+"""Longer runs are shown as means over equal stretches of steps, so that a report stays small and quick."""
+
+METHOD_NAMES = {"gtpo": "GTPO", "grpo_s": "GRPO-S", "grpo": "GRPO", "dapo": "DAPO"}
+"""As the papers write them; others stand as they are named in the options."""
+
+FACTS = {
+    "model": "Model",
+    "seed": "Seed",
+    "steps": "Steps",
+    "learning_rate": "Learning rate",
+    "temperature": "Temperature",
+    "lora_rank": "LoRA rank",
+}
+"""Options that the head of the page shows; all others are at its foot."""
+
+
+def chart_data(run: RunDirectory) -> dict[str, Any]:
+    """What the charts are drawn from: ``steps``, ``metrics`` (one list a metric), ``stretch``, ``evaluations``."""
+    lines = run.read_metrics()
+    stretch = max(1, math.ceil(len(lines) / MAX_POINTS))
+    points = [_mean_of(lines[start : start + stretch]) for start in range(0, len(lines), stretch)]
+    names = sorted({name for point in points for name in point} - {"step", "optimizer_step"})
+    evaluations = [_evaluation(run, step) for step in run.evaluation_steps()]
+    return {
+        "steps": [point["step"] for point in points],
+        "stretch": stretch,
+        "metrics": {name: [_rounded(point.get(name)) for point in points] for name in names},
+        "evaluations": evaluations,
+    }
+
+
+def page_data(run: RunDirectory) -> dict[str, Any]:
+    """What the page says in words and tables: ``title``, ``facts``, ``outcome``, ``options``, ..."""
+    config = run.read_config()
+    environment = config.pop("environment", None) or {}
+    rows, verdict, about = _outcome(run)
+    lines = run.read_metrics()
+    seconds = sum(value or 0 for line in lines for name, value in line.items() if name.startswith("seconds_"))
+    facts = {label: config[name] for name, label in FACTS.items() if config.get(name) is not None}
+    if facts.get("LoRA rank") == 0:
+        del facts["LoRA rank"]
+    facts |= {f"{name} (method)": value for name, value in (config.get("method_options") or {}).items()}
+    if lines:
+        facts["Steps"] = f"{lines[-1]['step']} of {config['steps']}" if "steps" in config else lines[-1]["step"]
+    if seconds:
+        facts["Training time"] = duration(seconds)
+    method = config.get("method", "run")
+    return {
+        "title": f"{METHOD_NAMES.get(method, method)} on {config.get('task', 'an unnamed task')}",
+        "run": run.path.resolve().name,
+        "facts": facts,
+        "outcome": rows,
+        "outcome_about": about,
+        "compared": len(run.evaluation_steps()) > 1,
+        "verdict": verdict,
+        "options": flattened(config),
+        "environment": flattened(environment),
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Example:
+        >>> duration(4.2), duration(75), duration(7260)
+        ('4 s', '1 min 15 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dots between the names.
+
+    Example:
+        >>> flattened({"seed": 0, "method_options": {"alpha2": 0.1}})
+        {'seed': 0, 'method_options.alpha2': 0.1}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flattened(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _outcome(run: RunDirectory) -> tuple[list[OutcomeRow], str, str]:
+    """The rows of the table, the sentence above it, and the one below it."""
+    steps = run.evaluation_steps()
+    if not steps:
+        return [], "", ""
+    before_rows, before = run.read_evaluation(steps[0])
+    about = f"{before['problems']:.0f} held-out problems, {before['samples']:.0f} samples each"
+    if len(steps) == 1:
+        return outcome_rows(before), "", f"{about}, at step {steps[0]}."
+    after_rows, after = run.read_evaluation(steps[-1])
+    changes = paired_changes(before_rows, after_rows)
+    rows = outcome_rows(before, after, changes)
+    return rows, _verdict(rows[0]), f"{about}, before training (step {steps[0]}) and after step {steps[-1]}."
+
+
+def _verdict(row: OutcomeRow) -> str:
+    name = row.label.partition(" ")[0]
+    if not row.change_interval:
+        return f"{name} went from {row.before} to {row.after}."
+    points = f"{row.change} points, 95 % interval {row.change_interval}"
+    if row.clear:
+        return f"{name} {'fell' if row.change.startswith('-') else 'rose'} from {row.before} to {row.after} ({points})."
+    return f"{name} went from {row.before} to {row.after}: no clear change ({points})."
+
+
+def _evaluation(run: RunDirectory, step: int) -> dict[str, Any]:
+    rows, metrics = run.read_evaluation(step)
+    curve = pass_curve(rows)
+    return {
+        "step": step,
+        "samples": len(curve),
+        "entropy": _rounded(metrics.get("entropy")),
+        "length": _rounded(metrics.get("length")),
+        "curve": [{name: _rounded(value) for name, value in point.items()} for point in curve],
+    }
+
+
+def _mean_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means of the numbers of some lines, at the last one's step."""
+    point: dict[str, Any] = {}
+    for name in {name for line in lines for name in line}:
+        values = [line[name] for line in lines if isinstance(line.get(name), int | float)]
+        if values:
+            point[name] = sum(values) / len(values)
+    return {**point, "step": lines[-1]["step"]}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")

@@ -1,0 +1,231 @@
+// Draws the report's charts with Observable Plot from the JSON that the page holds. A chart whose metrics are missing
+// is left out; one whose metric never changes becomes a line of text.
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("report-data").textContent);
+  const [INK, MUTED] = ["var(--ink)", "var(--muted)"];
+  const [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, GRAY] =
+    ["blue", "vermillion", "green", "orange", "purple", "gray"].map((name) => `var(--${name})`);
+  const WINDOW = Math.max(1, 2 * Math.round(data.steps.length / 24) + 1);
+
+  const PERCENT = { axis: "%", text: d3.format(".3~p") };
+  const TINY = { axis: "~e", text: d3.format(".3~e") };
+  const NUMBER = { axis: undefined, text: d3.format(".4~g") };
+
+  // --- what is shown ------------------------------------------------------------------------------------------------
+
+  // series: metric -> [label, colour]. from0: whether the axis starts at 0.
+  const CHARTS = {
+    outcome: [{
+      title: "Pass@k on held-out problems",
+      note: "Share of problems that at least one of k samples solves, with 95 % bands over problems.",
+      format: PERCENT, series: {}, draw: drawPassCurves, present: data.evaluations.some((e) => e.samples > 1),
+    }],
+    learning: [
+      { title: "Success rate", note: "Share of responses that the verifier accepts: of those sampled in training, and of those to held-out problems.",
+        format: PERCENT, from0: true, heldOut: true, series: { success_rate: ["training", BLUE] } },
+      { title: "Reward", note: "Mean over the sampled responses.", format: NUMBER, series: { reward: ["reward", BLUE] }, present: !rewardIsSuccess() },
+      { title: "Entropy", note: "Of the sampling policy, in nats per token: in responses that succeed, that fail, and in all.",
+        format: NUMBER, from0: true, series: { entropy_success: ["successes", BLUE], entropy_failure: ["failures", VERMILLION], entropy: ["all", INK, "dashed"] } },
+      { title: "Completion length", note: "Tokens per response, up to and including the end.", format: NUMBER, series: { completion_length: ["length", BLUE] } },
+      { title: "Cut at the limit", note: "Share of responses that reached the length limit without ending.", format: PERCENT, from0: true, series: { share_cut: ["cut", VERMILLION] } },
+    ],
+    credit: [
+      { title: "Groups without credit", note: "Groups whose responses all succeed or all fail teach nothing: gated in the end, and rounds of fresh prompts drawn to replace them.",
+        format: NUMBER, from0: true, series: { gated_groups: ["gated groups", VERMILLION], refills: ["refill rounds", BLUE] } },
+      { title: "Credit against the outcome", note: "Share of tokens of successful responses whose advantage is negative, and of failed ones whose advantage is positive.",
+        format: PERCENT, from0: true, series: { negative_success_share: ["negative in successes", BLUE], positive_failure_share: ["positive in failures", VERMILLION] } },
+      { title: "Spread of the shaped rewards", note: "Standard deviation within successes and within failures: how far the method tells tokens, or responses, apart.",
+        format: NUMBER, from0: true, series: { shaped_spread: ["spread", GREEN] } },
+    ],
+    updates: [
+      { title: "Clipped tokens", note: "Share of importance ratios that the surrogate clips, at its lower and at its upper bound.",
+        format: PERCENT, from0: true, series: { clip_low: ["low", BLUE], clip_high: ["high", VERMILLION] } },
+      { title: "Gradient norm", note: "Before clipping.", format: NUMBER, from0: true, series: { grad_norm: ["norm", PURPLE] } },
+      { title: "Loss", note: "The surrogate's value. It is no measure of progress: see the success rate.", format: NUMBER, series: { loss: ["loss", GRAY] } },
+      { title: "Learning rate", note: "At the step's last update.", format: TINY, from0: true, smooth: false, series: { learning_rate: ["rate", GRAY] } },
+      { title: "Seconds per step", note: "Where the time of a step goes.", format: NUMBER, draw: drawPhases,
+        series: { seconds_sampling: ["sampling", BLUE], seconds_scoring: ["scoring", ORANGE], seconds_shaping: ["shaping", VERMILLION], seconds_updating: ["updating", GREEN] } },
+      { title: "Throughput", note: "Sampled tokens per second, over the whole step.", format: { axis: "~s", text: d3.format(",.0f") }, from0: true, series: { tokens_per_second: ["tokens per second", GREEN] } },
+    ],
+  };
+
+  function rewardIsSuccess() {
+    const { reward, success_rate: success } = data.metrics;
+    return reward !== undefined && success !== undefined && reward.every((value, i) => value === success[i]);
+  }
+
+  // --- data ---------------------------------------------------------------------------------------------------------
+
+  const known = (metric) => (data.metrics[metric] ?? []).filter((value) => value !== null);
+
+  /** The series of a chart that this run has: [{metric, label, colour, dashed}]. */
+  const seriesOf = (chart) => Object.entries(chart.series)
+    .filter(([metric]) => known(metric).length > 0)
+    .map(([metric, [label, colour, style]]) => ({ metric, label, colour, dashed: style === "dashed" }));
+
+  /** One row a step and series: {step, label, value}. */
+  const longRows = (series) => series.flatMap(({ metric, label }) =>
+    data.steps.map((step, i) => ({ step, label, value: data.metrics[metric][i] })).filter((row) => row.value !== null));
+
+  /** One row a step, with the text of its tooltip. */
+  const tipRows = (series, format) => data.steps.map((step, i) => {
+    const present = series.filter(({ metric }) => data.metrics[metric][i] !== null);
+    const lines = present.map(({ metric, label }) => `${label}: ${format.text(data.metrics[metric][i])}`);
+    return { step, value: present.length ? data.metrics[present[0].metric][i] : null, text: [`step ${step}`, ...lines].join("\n") };
+  }).filter((row) => row.value !== null);
+
+  const constantValue = (series) => {
+    const values = series.flatMap(({ metric }) => known(metric));
+    return values.length > 0 && values.every((value) => value === values[0]) ? values[0] : undefined;
+  };
+
+  // --- drawing ------------------------------------------------------------------------------------------------------
+
+  /** The steps' axis, the same in every chart, with no tick between two steps. */
+  const stepAxis = (width) => {
+    const domain = d3.extent([...data.steps, ...data.evaluations.map(({ step }) => step)]);
+    return { domain, label: "step", ticks: Math.max(1, Math.min(Math.floor(width / 60), domain[1] - domain[0])), tickFormat: "~s" };
+  };
+
+  const frame = (width, format, y, marks, { height = 240, ...x } = stepAxis(width)) => Plot.plot({
+    width, height, marginLeft: 48, marginRight: 12, marginBottom: 36,
+    style: { fontFamily: "inherit", fontSize: "12px", color: MUTED, background: "none", overflow: "visible" },
+    x: { labelAnchor: "right", labelArrow: "none", ...x },
+    y: { label: null, nice: true, ticks: 5, tickFormat: format.axis, tickSize: 0, ...y },
+    marks: [Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: 5 }), ...marks],
+  });
+
+  const tip = (rows, x) => [
+    Plot.ruleX(rows, Plot.pointerX({ x, stroke: MUTED, strokeOpacity: 0.6 })),
+    Plot.tip(rows, Plot.pointerX({ x, y: "value", title: "text", fill: "var(--card)", stroke: MUTED, fontSize: 12, lineHeight: 1.3 })),
+  ];
+
+  function drawLines(chart, series, width) {
+    const smooth = chart.smooth !== false && WINDOW > 1;
+    const marks = chart.from0 ? [Plot.ruleY([0], { stroke: "var(--line)" })] : [];
+    const lines = [];
+    for (const { metric, label, colour, dashed } of series) {
+      const rows = longRows([{ metric, label }]);
+      const line = { x: "step", y: "value", stroke: colour, strokeWidth: dashed ? 1.4 : 2.2, strokeDasharray: dashed ? "4 3" : undefined };
+      if (smooth || rows.length < 3) marks.push(Plot.dot(rows, { x: "step", y: "value", fill: colour, fillOpacity: rows.length < 3 ? 1 : dashed ? 0.12 : 0.3, r: rows.length < 3 ? 4 : data.steps.length > 300 ? 1.2 : 2 }));
+      lines.push(Plot.lineY(rows, smooth ? Plot.windowY({ k: WINDOW, anchor: "middle", reduce: "mean" }, line) : line));
+    }
+    marks.push(...lines);
+    if (chart.heldOut) marks.push(...heldOutMarks());
+    return frame(width, chart.format, chart.from0 ? { zero: true } : {}, [...marks, ...tip(tipRows(series, chart.format), "step")]);
+  }
+
+  /** Mean@n of each evaluation with its interval. */
+  function heldOutMarks() {
+    const points = data.evaluations.map(({ step, curve }) => ({ step, ...curve[0] }));
+    return [
+      Plot.ruleX(points, { x: "step", y1: "low", y2: "high", stroke: VERMILLION, strokeWidth: 2 }),
+      Plot.dot(points, { x: "step", y: "value", r: 4.5, fill: VERMILLION, stroke: "var(--card)", strokeWidth: 1.5 }),
+    ];
+  }
+
+  function drawPhases(chart, series, width) {
+    const colours = new Map(series.map(({ label, colour }) => [label, colour]));
+    const order = [...colours.keys()];
+    const rows = longRows(series);
+    const tips = tipRows(series, { text: (value) => `${d3.format(".3~g")(value)} s` });
+    const total = d3.rollup(rows, (group) => d3.sum(group, (row) => row.value), (row) => row.step);
+    for (const row of tips) row.value = total.get(row.step);
+    const stack = { x: "step", y: "value", z: "label", order, fill: (row) => colours.get(row.label), fillOpacity: 0.85 };
+    const areas = data.steps.length > 1
+      ? Plot.areaY(rows, Plot.stackY(Plot.windowY({ k: WINDOW, anchor: "middle", reduce: "mean" }, stack)))
+      : Plot.barY(rows, Plot.stackY(stack));
+    return frame(width, chart.format, { zero: true }, [areas, ...tip(tips, "step")]);
+  }
+
+  function passCurves() {
+    const [first, last] = [data.evaluations[0], data.evaluations.at(-1)];
+    const curves = [{ label: first === last ? `step ${first.step}` : "before", colour: GRAY, points: first.curve }];
+    if (last !== first) curves.push({ label: "after", colour: BLUE, points: last.curve });
+    return curves;
+  }
+
+  function drawPassCurves(chart, series, width) {
+    const curves = passCurves();
+    const ks = curves.flatMap(({ points }) => points.map(({ k }) => k));
+    const most = d3.max(ks);
+    const marks = curves.flatMap(({ points, colour }) => [
+      Plot.areaY(points, { x: "k", y1: "low", y2: "high", fill: colour, fillOpacity: 0.2 }),
+      Plot.lineY(points, { x: "k", y: "value", stroke: colour, strokeWidth: 2.2 }),
+      Plot.dot(points.filter(({ k }) => Number.isInteger(Math.log2(k)) || k === points.length), { x: "k", y: "value", fill: colour, r: 3 }),
+    ]);
+    const tips = d3.range(1, most + 1).map((k) => {
+      const present = curves.filter(({ points }) => points.length >= k);
+      const lines = present.map(({ label, points }) => {
+        const { value, low, high } = points[k - 1];
+        return `${label}: ${PERCENT.text(value)} (${PERCENT.text(low)} to ${PERCENT.text(high)})`;
+      });
+      return { k, value: present.at(-1).points[k - 1].value, text: [`k = ${k}`, ...lines].join("\n") };
+    });
+    const ticks = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
+    const x = { type: "log", base: 2, label: "k (samples)", ticks, tickFormat: "d", domain: [1, most], height: 330 };
+    return frame(width, chart.format, { zero: true }, [...marks, ...tip(tips, "k")], x);
+  }
+
+  // --- the page -----------------------------------------------------------------------------------------------------
+
+  const element = (name, properties, ...children) => {
+    const node = Object.assign(document.createElement(name), properties);
+    node.append(...children);
+    return node;
+  };
+
+  function legend(chart, series) {
+    const entries = chart.draw === drawPassCurves ? passCurves() : series.map(({ label, colour, dashed }) => ({ label, colour, dashed }));
+    if (chart.heldOut && data.evaluations.length) entries.push({ label: "held-out, 95 % interval", colour: VERMILLION });
+    if (entries.length < 2) return [];
+    return [element("ul", { className: "legend" }, ...entries.map(({ label, colour, dashed }) => {
+      const item = element("li", { className: dashed ? "dashed" : "" }, label);
+      item.style.setProperty("--key", colour);
+      return item;
+    }))];
+  }
+
+  const drawn = [];
+
+  function addChart(container, chart, series) {
+    const plot = element("div", { className: "plot" });
+    const card = element("figure", { className: "card" },
+      element("h3", {}, chart.title), element("p", { className: "note" }, chart.note), ...legend(chart, series), plot);
+    container.append(card);
+    const draw = () => {
+      const width = Math.max(280, plot.clientWidth);
+      const svg = (chart.draw ?? drawLines)(chart, series, width);
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", `${chart.title}: ${chart.note}`);
+      plot.replaceChildren(svg);
+    };
+    drawn.push(draw);
+  }
+
+  function fill(container) {
+    const constants = [];
+    for (const chart of CHARTS[container.dataset.charts]) {
+      const series = seriesOf(chart);
+      if (chart.present === false || (!series.length && !chart.draw) || (!series.length && chart.draw === drawPhases)) continue;
+      const constant = constantValue(series);
+      if (constant !== undefined && !chart.heldOut) constants.push(`${chart.title.toLowerCase()} ${chart.format.text(constant)}`);
+      else addChart(container, chart, series);
+    }
+    if (constants.length) container.after(element("p", { className: "constant" }, `${data.steps.length > 1 ? "The same at every step" : "So far"}: ${constants.join("; ")}.`));
+    const section = container.closest("section");
+    if (section.id !== "outcome" && !container.childElementCount && !constants.length) section.hidden = true;
+  }
+
+  document.querySelectorAll("[data-charts]").forEach(fill);
+  const redraw = () => drawn.forEach((draw) => draw());
+  redraw();
+  let pending = 0;
+  addEventListener("resize", () => { clearTimeout(pending); pending = setTimeout(redraw, 120); });
+
+  const averaged = data.stretch > 1 ? ` Each dot is the mean of ${data.stretch} steps.` : "";
+  document.getElementById("smoothing").textContent = WINDOW > 1 ? `Dots are single values, lines their moving average over ${WINDOW}.${averaged}` : averaged.trim();
+  document.getElementById("no-steps").hidden = data.steps.length > 0;
+  document.documentElement.dataset.drawn = document.querySelectorAll(".plot svg").length;
+})();
