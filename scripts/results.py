@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+
 from entroshape.runs import RunDirectory
 
 ROOT = Path(__file__).resolve().parents[1]

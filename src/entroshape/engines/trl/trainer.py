@@ -169,7 +169,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         if found < wanted:
             warnings.warn(
                 f"after max_refills={refills} refills a step still had groups with one outcome; they get no credit. "
-                f"The metric {PREFIX}unfilled_groups counts them. Other prompts, or a larger max_refills, would fill the batch.",
+                f"The metric {PREFIX}unfilled_groups counts them. Other prompts, or a larger max_refills, would fill "
+                "the batch.",
                 stacklevel=2,
             )
         if refills == 0:
