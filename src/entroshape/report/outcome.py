@@ -48,7 +48,7 @@ class _Format:
 
 OTHERS = {
     "reward": _Format(label="Reward", share=False, digits=3),
-    "entropy": _Format(label="Entropy (nats per token)", share=False, digits=3),
+    "entropy": _Format(label="Entropy (nats/token)", share=False, digits=3),
     "length": _Format(label="Length (tokens)", share=False, digits=1),
     "share_cut": _Format(label="Cut at the limit", share=True, digits=1),
 }

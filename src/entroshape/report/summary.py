@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -21,8 +22,10 @@ def summary_table(before: Metrics, after: Metrics, *, changes: Changes | None = 
         >>> first = {"mean@4": 0.1, "mean@4_low": 0.08, "mean@4_high": 0.13, "problems": 64.0, "samples": 4.0}
         >>> Console(width=100).print(summary_table(first, {**first, "mean@4": 0.2}))   # doctest: +SKIP
     """
-    table = Table(title=_title(after), title_justify="left", title_style="bold", caption_justify="left")
-    table.add_column("")
+    table = Table(
+        title=_title(after), title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD
+    )
+    table.add_column("", no_wrap=True)
     for name in ("before", "after", "change"):
         table.add_column(name, justify="right")
     rows = outcome_rows(before, after, changes)
@@ -34,12 +37,12 @@ def summary_table(before: Metrics, after: Metrics, *, changes: Changes | None = 
             _cell(row.change, row.change_interval, style="green" if row.clear else ""),
         )
     if any(row.after_interval for row in rows):
-        table.caption = "in grey: 95 % intervals over problems"
+        table.caption = "second lines: 95 % intervals over problems"
     return table
 
 
 def _cell(value: str, interval: str, style: str = "") -> Text:
-    return Text.assemble((value, style), (f"  {interval}" if interval else "", "dim"))
+    return Text.assemble((value, style), (f"\n{interval}" if interval else "", "dim"))
 
 
 def _title(metrics: Metrics) -> str:

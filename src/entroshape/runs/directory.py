@@ -218,6 +218,11 @@ class RunDirectory:
         """The steps that were evaluated, in order; 0 is before training."""
         return self._steps("eval")
 
+    def write_report(self, html: str) -> Path:
+        """Writes ``report.html`` and gives its path; :func:`entroshape.report.write_report` makes the content."""
+        write_aside(self.report_path, lambda file: file.write(html.encode()))
+        return self.report_path
+
     def _table_path(self, kind: str, step: int) -> Path:
         return self.path / kind / f"step-{_check_step(step)}.parquet"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from accelerate import PartialState
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -123,7 +124,8 @@ class RunRecorder(TrainerCallback):
         self._progress.update(metrics)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Marks a checkpoint as whole, once everything of it is written."""
+        """Marks a checkpoint as whole, once every process has written its part."""
+        PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             self._run.mark_checkpoint_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 

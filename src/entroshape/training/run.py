@@ -21,7 +21,7 @@ from transformers import (
 from transformers import ProgressCallback as BarOfTransformers
 
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
-from entroshape.evaluation import evaluate
+from entroshape.evaluation import evaluate, paired_changes
 from entroshape.methods import build_method
 from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory
@@ -81,7 +81,8 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
 
     trainer.save_model(str(run.path / "model"))
     if state.is_main_process:
-        console.print(summary_table(run.read_evaluation(0)[1], run.read_evaluation(config.steps)[1]))
+        before, after = run.read_evaluation(0), run.read_evaluation(config.steps)
+        console.print(summary_table(before[1], after[1], changes=paired_changes(before[0], after[0])))
         console.print(f"report: {write_report(run.path)}", soft_wrap=True)
         console.print(_next_command(run, config), soft_wrap=True)
     return run

@@ -1,0 +1,79 @@
+"""The report in a real browser: charts drawn, nothing on the console. Skipped where no Chromium or Chrome is found."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from report_inputs import make_run
+
+from entroshape.report import write_report
+from entroshape.runs import RunDirectory
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
+    "--virtual-time-budget=5000", "--window-size=1280,2400", "--dump-dom",
+]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path"),
+]
+
+
+def opened(path, profile):
+    """The page after its scripts ran, and what they wrote to the console."""
+    command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", path.resolve().as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    return result.stdout, [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+
+
+def drawn_titles(dom):
+    cards = re.findall(r"<h3>(.*?)</h3>.*?(<svg.*?</svg>)", dom, re.DOTALL)
+    return [title for title, svg in cards if re.search(r"<(path|circle|line) ", svg)]
+
+
+def test_a_whole_run_draws_every_chart_without_a_word_on_the_console(tmp_path):
+    run = make_run(tmp_path / "run", steps=30)
+    dom, console = opened(write_report(run.path), tmp_path / "profile")
+    assert console == []
+    assert drawn_titles(dom) == [
+        "Pass@k on held-out problems", "Success rate", "Entropy", "Completion length", "Groups without credit",
+        "Credit against the outcome", "Spread of the shaped rewards", "Clipped tokens", "Gradient norm", "Loss",
+        "Learning rate", "Seconds per step", "Throughput",
+    ]  # fmt: skip
+    assert 'data-drawn="13"' in dom
+    assert "NaN" not in dom.partition("<main>")[2].partition("<footer>")[0]
+    assert "The same at every step: cut at the limit 0%." in dom
+
+
+def test_a_graded_reward_has_a_chart_of_its_own_and_missing_metrics_have_none(tmp_path):
+    run = RunDirectory.create(tmp_path / "run")
+    run.write_config({"task": "reasoning_gym:chain_sum", "method": "grpo"})
+    for step in range(1, 4):
+        run.append_metrics({"step": step, "reward": 0.3 + step / 100, "success_rate": 0.1 * step, "entropy": None})
+    dom, console = opened(write_report(run.path), tmp_path / "profile")
+    assert console == []
+    assert drawn_titles(dom) == ["Success rate", "Reward"]
+    assert re.search(r'<section id="credit" hidden', dom)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_run_that_has_hardly_begun_opens_without_errors(tmp_path, steps):
+    run = make_run(tmp_path / "run", steps=steps, evaluated=(0.1,))
+    dom, console = opened(write_report(run.path), tmp_path / "profile")
+    assert console == []
+    assert ('id="no-steps" hidden' in dom) == (steps > 0)
+    assert "Pass@k on held-out problems" in drawn_titles(dom)
+
+
+def test_hostile_text_runs_nothing(tmp_path):
+    hostile = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    run = make_run(tmp_path / "run", steps=2, task=hostile, method_options={hostile: hostile})
+    run.append_metrics({"step": 3, "reward": 0.1, hostile: 1.0})
+    dom, console = opened(write_report(run.path), tmp_path / "profile")
+    assert console == []
+    assert "<title>owned" not in dom
+    assert "<img" not in dom
