@@ -97,7 +97,7 @@ def engine_arguments(config: TrainConfig, task: Task, run: Path, world_size: int
     micro, accumulation = config.micro_batches(world_size)
     return ShapedGRPOConfig(
         output_dir=str(run / "checkpoints"),
-        method=build_method(config.method, config.method_options),
+        method=build_method(config.method, config.method_options),  # type: ignore[arg-type]
         dynamic_sampling=config.dynamic_sampling,
         max_refills=config.max_refills,
         num_generations=config.num_generations,

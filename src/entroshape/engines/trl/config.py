@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from trl import GRPOConfig
 
@@ -54,7 +54,7 @@ class ShapedGRPOConfig(GRPOConfig):
         ValueError: naming the setting, what was expected and why.
     """
 
-    method: Any = field(
+    method: str = field(
         default="gtpo",
         metadata={
             "help": "Credit-assignment method: a name (gtpo, grpo_s, grpo, dapo, dapo_forking, ...) or a method object."
@@ -95,14 +95,15 @@ class ShapedGRPOConfig(GRPOConfig):
     def __post_init__(self) -> None:
         options = json.loads(self.method_options) if isinstance(self.method_options, str) else self.method_options
         if not isinstance(self.method, Method):
-            self.method, self.method_options = build_method(self.method, options), None
+            # The argument parser wants a field of type str; from here on it holds the method itself.
+            self.method, self.method_options = build_method(self.method, options), None  # type: ignore[assignment]
         elif self.method_options:
             raise ValueError(
                 "method_options has no effect with a method object; expected None, got " + repr(self.method_options)
             )
         check_choice("entropy_source", self.entropy_source, ENTROPY_SOURCES)
         if self.dynamic_sampling is None:
-            self.dynamic_sampling = self.method.dynamic_sampling
+            self.dynamic_sampling = self.credit_method.dynamic_sampling
         if not (isinstance(self.max_refills, int) and self.max_refills >= 1):
             raise ValueError(
                 f"max_refills must be at least 1 (dynamic_sampling=False turns refills off); got {self.max_refills!r}"
@@ -113,12 +114,17 @@ class ShapedGRPOConfig(GRPOConfig):
         self._refuse_other_policies()
 
     @property
+    def credit_method(self) -> Method:
+        """The method itself, whether it was given as an object or by name."""
+        return cast(Method, self.method)
+
+    @property
     def arithmetic_ratio(self) -> bool:
         """Whether the method's loss is not TRL's: Eq. 11's arithmetic mean of the token ratios."""
-        return self.method.surrogate.ratio == "sequence_arithmetic"
+        return self.credit_method.surrogate.ratio == "sequence_arithmetic"
 
     def _take_loss_from_method(self) -> None:
-        surrogate = self.method.surrogate
+        surrogate = self.credit_method.surrogate
         decided: dict[str, Any] = {
             "loss_type": {"token_mean": "dapo", "sequence_mean": "grpo"}[surrogate.aggregation],
             "importance_sampling_level": "sequence" if surrogate.ratio == "sequence_geometric" else "token",
@@ -129,9 +135,8 @@ class ShapedGRPOConfig(GRPOConfig):
             given = getattr(self, name)
             if given is not None and given != value:
                 raise ValueError(
-                    f"{name} is decided by the method: {type(self.method).__name__} has {value!r}, got "
-                    f"{given!r}. Leave it unset, "
-                    f"or set the method's own option (epsilon_low, epsilon_high, ratio)."
+                    f"{name} is decided by the method: {type(self.method).__name__} has {value!r}, got {given!r}. "
+                    "Leave it unset, or set the method's own option (epsilon_low, epsilon_high, ratio)."
                 )
             setattr(self, name, value)
 
@@ -182,6 +187,6 @@ class ShapedGRPOConfig(GRPOConfig):
     def to_dict(self) -> dict[str, Any]:
         """As ``TrainingArguments.to_dict``, with the method as its name and options."""
         out = super().to_dict()
-        out["method"] = self.method.name
-        out["method_options"] = method_options(self.method)
+        out["method"] = self.credit_method.name
+        out["method_options"] = method_options(self.credit_method)
         return out

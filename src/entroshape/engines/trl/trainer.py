@@ -67,7 +67,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
                 f"args must be a ShapedGRPOConfig, got {type(args).__name__}; it takes all of GRPOConfig's settings"
             )
         super().__init__(model, reward_funcs, args, *positional, **kwargs)
-        self.method: Method = args.method
+        self.method: Method = args.credit_method
         self._on_rollouts = on_rollouts
         self._shaped_losses = 0
         if args.dynamic_sampling:

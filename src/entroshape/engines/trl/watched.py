@@ -111,7 +111,7 @@ class WatchedGRPOTrainer(GRPOTrainer):
             return torch.nn.functional.pad(self._sampled_entropies.stacked(rows, width), (0, length - width))
         if "old_per_token_logps" in output:
             return self._scored_entropies
-        if not self.args.method.needs:
+        if not self.args.credit_method.needs:
             return None
         return self._score(output)[1]
 

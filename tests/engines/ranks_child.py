@@ -1,0 +1,58 @@
+"""One rank of a two-process run: trains a few steps and writes what it saw. Started by test_trl_ranks.py."""
+
+import sys
+
+import torch
+from tiny import even_sum, even_sum_of_even_prompts, tiny_config, tiny_dataset, tiny_model, tiny_tokenizer
+
+from entroshape.engines.trl import ShapedGRPOTrainer
+
+
+class Watched(ShapedGRPOTrainer):
+    """Keeps what was handed to the loss on this rank."""
+
+    def _hand_over(self, output, batch, credit):
+        super()._hand_over(output, batch, credit)
+        kept = ("advantages", "completion_ids", "completion_mask", "num_items_in_batch", "tool_mask")
+        self.seen.append(
+            {
+                "local": {name: output[name].clone() for name in kept if name in output},
+                "rows": {name: value.clone() for name, value in batch.rows.items()},
+                "rewards": batch.rewards.clone(),
+                "group": batch.group.clone(),
+                "prompts": list(batch.prompts),
+                "completions": list(batch.completions),
+            }
+        )
+
+
+def main(folder, method, dynamic):
+    # Six responses a rank and groups of four: the second of the three groups straddles the ranks.
+    trainer = Watched(
+        tiny_model(),
+        even_sum_of_even_prompts if dynamic else even_sum,
+        tiny_config(
+            folder,
+            method,
+            per_device_train_batch_size=6,
+            num_generations=4,
+            max_completion_length=60,  # most end before: each rank pads to a length of its own
+            max_steps=3,
+            dynamic_sampling=dynamic,
+            max_refills=6,
+            optim="sgd",
+            learning_rate=0.1,
+        ),
+        tiny_dataset(),
+        processing_class=tiny_tokenizer(),
+    )
+    trainer.seen = []
+    trainer.train()
+    rank = trainer.accelerator.process_index
+    weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    logged = [row for row in trainer.state.log_history if "loss" in row]
+    torch.save({"seen": trainer.seen, "weights": weights, "logged": logged}, f"{folder}/rank-{rank}.pt")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3] == "dynamic")

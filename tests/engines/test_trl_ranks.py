@@ -1,0 +1,86 @@
+"""Two gloo processes: a group split over two ranks gets the credit that it would get on one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import even_sum_of_even_prompts
+
+from entroshape import Rollouts
+from entroshape.methods import build_method
+
+
+def two_ranks(folder, method, dynamic):
+    here = Path(__file__).parent
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         str(here / "ranks_child.py"), str(folder), method, dynamic],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+def live(rows):
+    """A response's own values, whatever it is padded to."""
+    return [row[mask.bool()] for row, mask in zip(*rows, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["gtpo", "grpo_s", "dapo_forking"])
+def test_a_group_over_two_ranks_gets_the_credit_of_one_rank(tmp_path, method):
+    ranks = two_ranks(tmp_path, method, "plain")
+    assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])
+    widths = set()
+    for first, second in zip(ranks[0]["seen"], ranks[1]["seen"], strict=True):
+        locals_ = [first["local"], second["local"]]
+        widths.add(tuple(local["completion_ids"].shape[1] for local in locals_))
+        assert [len(local["completion_ids"]) for local in locals_] == [6, 6]
+        assert first["group"].tolist() == [0] * 4 + [1] * 4 + [2] * 4  # rows 4-5 on one rank, 6-7 on the other
+        rows = first["rows"]
+        for name in rows:
+            assert torch.equal(rows[name], second["rows"][name])
+
+        whole = build_method(method).assign(
+            Rollouts(first["rewards"], rows["entropies"], rows["completion_mask"], first["group"])
+        )
+        for rank, local in enumerate(locals_):
+            mine = slice(6 * rank, 6 * rank + 6)
+            width = local["completion_ids"].shape[1]
+            expected = whole.advantages[mine]
+            expected = expected[:, :width] if expected.ndim == 2 else expected
+            assert torch.equal(local["advantages"], expected)
+            assert int(local["num_items_in_batch"]) == int(whole.loss_mask.sum())
+            if "tool_mask" in local:
+                assert torch.equal(local["tool_mask"].bool(), whole.loss_mask[mine, :width])
+            own = live((local["completion_ids"], local["completion_mask"]))
+            gathered = live((rows["completion_ids"][mine], rows["completion_mask"][mine]))
+            assert all(torch.equal(a, b) for a, b in zip(own, gathered, strict=True))
+    assert any(a != b for a, b in widths), "both ranks were padded to the same length: the test shows nothing"
+
+
+@pytest.mark.slow
+def test_refills_run_in_lockstep_on_two_ranks(tmp_path):
+    ranks = two_ranks(tmp_path, "gtpo", "dynamic")
+    assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])
+    assert sum(row["entroshape/refills"] for row in ranks[0]["logged"]) > 0
+    for first, second in zip(ranks[0]["seen"], ranks[1]["seen"], strict=True):
+        assert first["prompts"] == second["prompts"]
+        assert torch.equal(first["rewards"], second["rewards"])
+        for rank, local in enumerate([first["local"], second["local"]]):
+            mine = slice(6 * rank, 6 * rank + 6)
+            own = live((local["completion_ids"], local["completion_mask"]))
+            rows = live((first["rows"]["completion_ids"][mine], first["rows"]["completion_mask"][mine]))
+            assert all(torch.equal(a, b) for a, b in zip(own, rows, strict=True))
+        numbers = [int(prompt.split()[0]) for prompt in first["prompts"]]
+        again = even_sum_of_even_prompts(None, first["completions"], numbers)
+        assert first["rewards"].tolist() == again
+        for group in range(3):
+            assert len(set(first["prompts"][4 * group : 4 * group + 4])) == 1
