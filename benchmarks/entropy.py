@@ -213,13 +213,18 @@ def table(result: dict) -> list[str]:
             memory, peer_memory = (result["megabytes"][which][mode] for which in (name, variant.peer))
             ratios = [a / b for a, b in zip(own, peer, strict=True)]
             time_ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            peak_ratio = f"{memory['peak'] / peer_memory['peak']:.3f}"
+            peak_ratio = share(memory["peak"], peer_memory["peak"])
             working, peer_working = (x["peak"] - x["gradients"] for x in (memory, peer_memory))
-            cells = (time_ratio, peak_ratio, f"{max(working, 0.0) / peer_working:.3f}")
+            cells = (time_ratio, peak_ratio, share(working, peer_working))
             first, second, third = ("1", "1", "1") if name == variant.peer else cells
             line = f"  {variant.label:<31}{statistics.median(own):>8.3f}{first:>22}{memory['peak']:>9.0f}"
             lines.append(f"{line}{second:>7}{third:>16}")
     return lines
+
+
+def share(part: float, whole: float) -> str:
+    """Their ratio, or a dash where the whole is below what a resident set can tell."""
+    return f"{max(part, 0.0) / whole:.3f}" if whole >= 1.0 else "-"
 
 
 def main() -> None:

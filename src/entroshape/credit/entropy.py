@@ -59,7 +59,7 @@ def logprob_and_entropy(
     _check_floating("logits", logits, "[..., V]")
     _check_tokens(tokens, logits.shape[:-1], logits.shape[-1])
     chunk = _check_options(temperature, chunk, logits)
-    return _FromLogits.apply(logits, tokens, temperature, chunk)
+    return _FromLogits.apply(logits, tokens.long(), temperature, chunk)
 
 
 def entropy(logits: Tensor, *, temperature: float = 1.0, chunk: int | None = None) -> Tensor:
@@ -108,7 +108,7 @@ def linear_logprob_and_entropy(
 
     Products of matrices are rounded to the inputs' dtype, as in ``torch.nn.functional.linear``; all sums over tiles
     are held in float32 (float64 for float64 inputs), and a gradient is cast once, at the end. Under autocast the inputs
-    are cast to its dtype, as ``torch.nn.functional.linear`` would.
+    are cast to its dtype, all but float64, as ``torch.nn.functional.linear`` would. Differentiable once.
 
     Args:
         hidden: ``[..., D]``.
@@ -116,8 +116,8 @@ def linear_logprob_and_entropy(
         tokens: ``[...]`` integers in ``[0, V)``.
         temperature: what the logits are divided by: the sampling temperature.
         bias: ``[V]``.
-        chunk: how many logits there are at a time: working memory is about 3 times as many elements. Default: 2^20 on a
-            CPU, 2^25 elsewhere. It changes no result beyond rounding.
+        chunk: how many logits there are at a time: working memory is 3 to 8 times as many elements, beside ``[N, D]``
+            for ``hidden``'s gradient. Default: 2^20 on a CPU, 2^25 elsewhere. It changes no result beyond rounding.
 
     Returns:
         As :func:`logprob_and_entropy`; the log-probabilities are differentiable with respect to ``hidden``, ``weight``
@@ -133,7 +133,7 @@ def linear_logprob_and_entropy(
         [4.0, 4.0, 4.0]
     """
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.is_autocast_enabled(device) and hidden.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
@@ -141,7 +141,7 @@ def linear_logprob_and_entropy(
     _check_tokens(tokens, hidden.shape[:-1], len(weight))
     chunk = _check_options(temperature, chunk, hidden)
     keep = torch.is_grad_enabled() and hidden.requires_grad
-    return _FromHidden.apply(hidden, weight, bias, tokens, temperature, chunk, keep)
+    return _FromHidden.apply(hidden, weight, bias, tokens.long(), temperature, chunk, keep)
 
 
 class _FromLogits(torch.autograd.Function):

@@ -106,6 +106,9 @@ class TrainConfig:
     device: Literal["auto", "cpu"] = "auto"
     """auto: an accelerator if there is one."""
 
+    threads: int | None = None
+    """CPU threads of torch. None: 1 for the bundled model, too small to gain from more, else torch's own choice."""
+
     def __post_init__(self) -> None:
         for name in (
             "steps",
@@ -119,7 +122,7 @@ class TrainConfig:
             _check_whole(name, getattr(self, name), 1)
         for name in ("warmup_steps", "lora_rank", "eval_every", "rollouts_every", "seed"):
             _check_whole(name, getattr(self, name), 0)
-        for name in ("micro_batch_size", "max_completion_length", "train_size"):
+        for name in ("micro_batch_size", "max_completion_length", "train_size", "threads"):
             if getattr(self, name) is not None:
                 _check_whole(name, getattr(self, name), 1)
         _check_whole("num_generations", self.num_generations, 2)

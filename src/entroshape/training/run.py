@@ -27,7 +27,7 @@ from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory
 from entroshape.tasks import Task, load_task
 from entroshape.training.callbacks import RunRecorder, StepProgress
-from entroshape.training.config import TrainConfig
+from entroshape.training.config import BUNDLED_MODEL, TrainConfig
 from entroshape.training.models import check_readable, formatted_prompt, load_model, training_prompts
 
 
@@ -47,6 +47,8 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
         RuntimeError: a reward function that failed, naming the step; the last checkpoint stays good.
     """
     console = console or Console()
+    if threads := config.threads or (1 if config.model == BUNDLED_MODEL else None):
+        torch.set_num_threads(threads)
     state = PartialState(cpu=config.device == "cpu")
     build_method(config.method, config.method_options)
     config.micro_batches(state.num_processes)  # what cannot work is refused before anything is written
