@@ -166,6 +166,7 @@ def test_another_method_starts_from_the_same_weights_on_the_same_prompts(finishe
         (["--reward=no_such_module:f"], ["no_such_module"]),
         (["--resume=nowhere"], ["nowhere"]),
         (["--config=nowhere.yaml"], ["nowhere.yaml"]),
+        (["--report-to=wandb"], ["wandb", "pip install"]),
     ],
 )
 def test_what_cannot_work_is_refused_at_the_door_in_one_sentence(arguments, words, capsys, tmp_path, monkeypatch):

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from entroshape.credit._check import check_choice
 
 BUNDLED_MODEL = "countdown-tiny"
+
+Precision = Literal["float32", "bfloat16"]
+Device = Literal["auto", "cpu"]
+Tracker = Literal["none", "wandb", "tensorboard", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +76,7 @@ class TrainConfig:
     lora_rank: int = 0
     """Train LoRA adapters of this rank on all linear layers; 0 trains the whole model."""
 
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """Arithmetic of training: float32, or bfloat16 autocast."""
 
     gradient_checkpointing: bool = False
@@ -100,16 +106,18 @@ class TrainConfig:
     output: str | None = None
     """The run directory. None: runs/TASK-METHOD-SEED-N."""
 
-    report_to: str = "none"
-    """Also log to wandb, tensorboard or trackio."""
+    report_to: Tracker = "none"
+    """Also log to a tracker, which has to be installed."""
 
-    device: Literal["auto", "cpu"] = "auto"
+    device: Device = "auto"
     """auto: an accelerator if there is one."""
 
     threads: int | None = None
     """CPU threads of torch. None: 1 for the bundled model, too small to gain from more, else torch's own choice."""
 
     def __post_init__(self) -> None:
+        for name, kind in (("precision", Precision), ("device", Device), ("report_to", Tracker)):
+            check_choice(name, getattr(self, name), get_args(kind))
         for name in (
             "steps",
             "prompts_per_step",

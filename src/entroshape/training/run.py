@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +52,14 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     console = console or Console()
     if threads := config.threads or (1 if config.model == BUNDLED_MODEL else None):
         torch.set_num_threads(threads)
-    state = PartialState(cpu=config.device == "cpu")
-    build_method(config.method, config.method_options)
-    config.micro_batches(state.num_processes)  # what cannot work is refused before anything is written
+    state = PartialState(cpu=_on_cpu(config))
+    # What cannot work is refused before anything is written.
     task = _task(config)
+    arguments = engine_arguments(config, task, state.num_processes)
     model, tokenizer = load_model(config.model)
     check_readable(task, config.model, tokenizer)
     run = _run_directory(config, resume, state)
-    arguments = engine_arguments(config, task, run.path, state.num_processes)
+    arguments.output_dir = str(run.checkpoints_path)
     if state.is_main_process:
         console.print(f"{config.method} on {config.task} with {config.model}: {run.path}", soft_wrap=True)
     checkpoint = _resume_point(run, config, console) if resume else None
@@ -90,15 +93,16 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     return run
 
 
-def engine_arguments(config: TrainConfig, task: Task, run: Path, world_size: int) -> ShapedGRPOConfig:
-    """The engine's own settings for ``config``: what a TRL script would pass by hand.
+def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> ShapedGRPOConfig:
+    """The engine's own settings for ``config``: what a TRL script would pass by hand, but for the output directory.
 
     Raises:
-        ValueError: a method, an option or a batch geometry that does not work.
+        ValueError: a method, an option or a batch geometry that does not work; a tracker that is not installed.
     """
+    if config.report_to != "none" and find_spec(config.report_to) is None:
+        raise ValueError(f"report_to: {config.report_to} is not installed; pip install {config.report_to}")
     micro, accumulation = config.micro_batches(world_size)
     return ShapedGRPOConfig(
-        output_dir=str(run / "checkpoints"),
         method=build_method(config.method, config.method_options),  # type: ignore[arg-type]
         dynamic_sampling=config.dynamic_sampling,
         max_refills=config.max_refills,
@@ -122,7 +126,7 @@ def engine_arguments(config: TrainConfig, task: Task, run: Path, world_size: int
         save_steps=config.save_every * config.updates_per_step,
         save_total_limit=2,
         report_to=[] if config.report_to == "none" else [config.report_to],
-        use_cpu=config.device == "cpu",
+        use_cpu=_on_cpu(config),
         seed=config.seed,
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=True,
@@ -174,9 +178,12 @@ class Evaluator(TrainerCallback):
 def _next_command(run: RunDirectory, config: TrainConfig) -> str:
     other = "dapo" if config.method != "dapo" else "gtpo"
     plain = " --method-options" if config.method_options else ""
+    # Started by make, the command lies in an environment that is not on the path.
+    started = sys.argv[0] if Path(sys.argv[0]).name == "entroshape" else "python -m entroshape"
+    command = "entroshape" if shutil.which("entroshape") else started
     return (
         "next, hold it against another method from the same weights on the same prompts:\n"
-        f"  entroshape train --config {run.path}/config.yaml --method {other}{plain}"
+        f"  {command} train --config {run.path}/config.yaml --method {other}{plain}"
     )
 
 
@@ -207,6 +214,10 @@ def _resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> P
         run.truncate_metrics(step)
         console.print(f"resuming from step {step}" if checkpoint else "starting over: there is no checkpoint yet")
     return checkpoint
+
+
+def _on_cpu(config: TrainConfig) -> bool:
+    return config.device == "cpu" or not torch.accelerator.is_available()
 
 
 def _task(config: TrainConfig) -> Task:

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from entroshape.engines.trl.config import ShapedGRPOConfig
+from entroshape.engines.trl.guard import NOT_SHAPED, ShapingRan
 from entroshape.engines.trl.loss import sequence_surrogate_loss
 from entroshape.engines.trl.record import StepRecord, credit_metrics
 from entroshape.engines.trl.rows import gather_rows, last_tokens, local_slice, take_rows
@@ -72,7 +72,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         self._shaped_losses = 0
         if args.dynamic_sampling:
             self._check_refillable()
-        self.add_callback(_ShapingRan(self))
+        self.add_callback(ShapingRan(self))
 
     def _check_refillable(self) -> None:
         if not hasattr(self.train_dataset, "__len__"):
@@ -279,30 +279,11 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         if not self.model.training:
             return super()._compute_loss(model, inputs)
         if "shaped_by_entroshape" not in inputs:
-            raise RuntimeError(_NOT_SHAPED)
+            raise RuntimeError(NOT_SHAPED)
         self._shaped_losses += 1
         if not self.args.arithmetic_ratio:
             return super()._compute_loss(model, inputs)
         return sequence_surrogate_loss(self, model, inputs)
-
-
-_NOT_SHAPED = (
-    "the advantages of this step were not computed by entroshape: something (a compiler of trainers such as "
-    "Unsloth, or another patch of GRPOTrainer) replaced the methods that it overrides, so this would be plain GRPO. "
-    "Train without it."
-)
-
-
-class _ShapingRan(TrainerCallback):
-    """Refuses to go on when an optimizer step was made without our loss."""
-
-    def __init__(self, trainer: ShapedGRPOTrainer) -> None:
-        self._trainer = trainer
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self._trainer._shaped_losses == 0:
-            raise RuntimeError(_NOT_SHAPED)
-        self._trainer._shaped_losses = 0
 
 
 def _spread(value: Tensor, known: Tensor) -> Tensor:
