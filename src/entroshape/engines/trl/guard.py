@@ -23,6 +23,7 @@ class ShapingRan(TrainerCallback):
         self._trainer = trainer
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Raises ``RuntimeError`` if no micro-batch of the step went through our loss with our advantages."""
         if self._trainer._shaped_losses == 0:
             raise RuntimeError(NOT_SHAPED)
         self._trainer._shaped_losses = 0
