@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-train: $(VENV)/.train ## Set up, then train the bundled model on Countdown with GTPO (about 3 minutes on 2 cores)
+train: $(VENV)/.train ## Set up, then train the bundled model on Countdown with GTPO (2 to 3 minutes on 2 cores)
 	$(BIN)/entroshape train $(ARGS)
 
 test: lint types ## Set up, then lint, check types and run all tests and doctests
@@ -27,7 +27,7 @@ format: $(VENV)/.test ## Format the code in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-results: $(VENV)/.test ## Rerun what docs/results.md shows (three seeds, about 15 minutes)
+results: $(VENV)/.test ## Rerun what docs/results.md shows (five seeds, about 8 minutes on 2 cores)
 	$(BIN)/python scripts/results.py
 
 bench: $(VENV)/.test ## Time and memory of the log-probability and entropy kernels beside their peers

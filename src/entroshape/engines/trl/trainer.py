@@ -129,7 +129,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         rows = gather_rows(self.accelerator, per_row, self._tokenizer.pad_token_id)
         total = len(rows["completion_ids"])
         group = torch.arange(total, device=per_function.device) // self.num_generations
-        if not torch.equal(rows["prompt_hash"][group * self.num_generations], rows["prompt_hash"]):
+        alike = torch.equal(rows["prompt_hash"][group * self.num_generations], rows["prompt_hash"])
+        if not alike and self.environment_factories is None:  # an environment may open each rollout in its own way
             raise RuntimeError("TRL no longer lays the responses of a prompt side by side; groups cannot be told apart")
         weighted = per_function * self.reward_weights.to(per_function.device)
         rewards = torch.where(per_function.isnan().all(dim=1), torch.nan, weighted.nansum(dim=1))
