@@ -14,6 +14,7 @@ usage: entroshape COMMAND [options]
 
 commands:
   train    train a model on a task; without options the bundled model learns Countdown, in minutes on a laptop
+  eval     sample answers to a task's held-out problems: Mean@n and Pass@k with intervals
   report   write the report.html of a run again
 
 entroshape COMMAND --help lists a command's options.
@@ -26,13 +27,14 @@ examples:
   entroshape train --task jsonl:problems.jsonl --reward my_module:my_reward --model ./my-model
   entroshape train --config recipes/gtpo-7b.yaml --steps 50   a file of options, one of them overridden
   entroshape train --resume runs/countdown-gtpo-0-1           go on where a run was stopped
+  entroshape eval --model runs/countdown-gtpo-0-1/model       what the trained model can do
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 failed on the way, 2 refused at the door."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"train": _train, "report": _report}
+    commands = {"train": _train, "eval": _eval, "report": _report}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0
@@ -60,14 +62,9 @@ def _train(arguments: list[str]) -> int:
 
     config, resume = parse_train(arguments)
 
-    # The one bar that is shown is ours.
-    import datasets
-    import transformers
-
     from entroshape.training.run import train
 
-    datasets.disable_progress_bars()
-    transformers.logging.disable_progress_bar()
+    _silence_other_bars()
     console = Console()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *place: console.print(f"warning: {message}", soft_wrap=True)
@@ -77,6 +74,26 @@ def _train(arguments: list[str]) -> int:
             console.print("\nstopped. Go on with: entroshape train --resume RUN (the directory named at the start)")
             return 130
     return 0
+
+
+def _eval(arguments: list[str]) -> int:
+    from rich.console import Console
+
+    from entroshape.evaluation.command import parse_eval, run_eval
+
+    config = parse_eval(arguments)
+    _silence_other_bars()
+    run_eval(config, Console())
+    return 0
+
+
+def _silence_other_bars() -> None:
+    """The one bar that is shown is ours."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.logging.disable_progress_bar()
 
 
 def _report(arguments: list[str]) -> int:

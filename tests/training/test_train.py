@@ -130,7 +130,7 @@ def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_go
 
 @pytest.mark.slow
 def test_lora_trains_saves_and_loads_an_adapter(tmp_path):
-    from entroshape.training.models import load_model
+    from entroshape.models import load_model
 
     path = tmp_path / "lora"
     options = ["--method=grpo_s", "--lora-rank=4", "--steps=2", "--learning-rate=1e-3", f"--output={path}"]

@@ -24,9 +24,9 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerContro
 
 from entroshape.engines.trl import StepRecord
 from entroshape.engines.trl.watched import PREFIX
+from entroshape.models import prompt_text
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
-from entroshape.training.models import prompt_text
 
 FROM_TRL = {
     "loss": "loss",

@@ -26,12 +26,12 @@ from transformers import ProgressCallback as BarOfTransformers
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
 from entroshape.evaluation import evaluate, paired_changes
 from entroshape.methods import build_method
+from entroshape.models import check_readable, formatted_prompt, load_model, training_prompts
 from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory
 from entroshape.tasks import Task, load_task
 from entroshape.training.callbacks import RunRecorder, StepProgress
 from entroshape.training.config import BUNDLED_MODEL, TrainConfig
-from entroshape.training.models import check_readable, formatted_prompt, load_model, training_prompts
 
 
 def train(config: TrainConfig, *, resume: str | Path | None = None, console: Console | None = None) -> RunDirectory:
