@@ -13,10 +13,12 @@ class Watched(ShapedGRPOTrainer):
 
     def _hand_over(self, output, batch, credit):
         super()._hand_over(output, batch, credit)
+        weights = torch.cat([p.detach().flatten() for p in self.model.parameters()])
         kept = ("advantages", "completion_ids", "completion_mask", "num_items_in_batch", "tool_mask")
         self.seen.append(
             {
                 "local": {name: output[name].clone() for name in kept if name in output},
+                "weights": weights,
                 "rows": {name: value.clone() for name, value in batch.rows.items()},
                 "rewards": batch.rewards.clone(),
                 "group": batch.group.clone(),
@@ -42,6 +44,8 @@ def main(folder, method, dynamic):
             max_refills=6,
             optim="sgd",
             learning_rate=0.1,
+            lr_scheduler_type="constant",
+            max_grad_norm=0.0,
         ),
         tiny_dataset(),
         processing_class=tiny_tokenizer(),

@@ -1,15 +1,19 @@
 """What cannot work is refused when the trainer is built; what replaced our methods is noticed when it runs."""
 
+import inspect
 import json
+import types
 
 import pytest
-from tiny import even_sum, tiny_config, tiny_dataset, tiny_model, tiny_tokenizer, tiny_trainer
+import torch
+from tiny import even_sum, rows, tiny_config, tiny_dataset, tiny_model, tiny_tokenizer, tiny_trainer
 from transformers import HfArgumentParser
-from trl import GRPOConfig
+from trl import GRPOConfig, GRPOTrainer
 
 from entroshape import DAPO, GTPO
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
 from entroshape.engines.trl.seams import SEAMS, check_seams
+from entroshape.engines.trl.watched import BESIDE_THE_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -17,10 +21,14 @@ from entroshape.engines.trl.seams import SEAMS, check_seams
     [
         ("top_p", 0.9),
         ("top_k", 20),
+        ("top_k", -1),
+        ("top_k", None),
         ("min_p", 0.1),
         ("repetition_penalty", 1.1),
         ("generation_kwargs", {"typical_p": 0.9}),
         ("generation_kwargs", {"suppress_tokens": [3]}),
+        ("generation_kwargs", {"logit_bias": {3: -1.0}}),
+        ("generation_kwargs", {"temperature": 0.5}),
         ("vllm_structured_outputs_regex", "a+"),
         ("scale_rewards", "batch"),
         ("scale_rewards", "none"),
@@ -55,6 +63,42 @@ def test_a_setting_that_cannot_work_is_refused_by_name(tmp_path, setting, value)
 def test_what_grpo_s_own_loss_lacks_is_refused(tmp_path, setting, value):
     with pytest.raises(ValueError, match=setting):
         tiny_config(tmp_path, "grpo_s", **{setting: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_p", 0.1),
+        ("typical_p", 0.9),
+        ("no_repeat_ngram_size", 2),
+        ("suppress_tokens", [5]),
+        ("min_new_tokens", 3),
+        ("forced_eos_token_id", 2),
+        ("guidance_scale", 1.5),
+        ("num_beams", 2),
+    ],
+)
+def test_a_model_whose_own_settings_change_the_sampling_policy_is_refused(tmp_path, name, value):
+    """transformers would take them from the model where TRL leaves them unset."""
+    model = tiny_model()
+    setattr(model.generation_config, name, value)
+    with pytest.raises(ValueError, match=rf"generation_config\.{name} must be None, got"):
+        tiny_trainer(tmp_path, model=model)
+
+
+def test_what_trl_overrides_in_a_models_own_settings_is_no_obstacle(tmp_path):
+    model = tiny_model()
+    own = {"temperature": 0.7, "top_p": 0.8, "top_k": 2, "repetition_penalty": 1.05, "no_repeat_ngram_size": 0}
+    for name, value in own.items():
+        setattr(model.generation_config, name, value)
+    torch.manual_seed(0)
+    ours = tiny_trainer(tmp_path, model=model)
+    theirs = tiny_trainer(tmp_path)
+    sampled = []
+    for trainer in (ours, theirs):
+        torch.manual_seed(0)
+        sampled.append(trainer._sample(rows(trainer))[0])
+    assert torch.equal(sampled[0]["completion_ids"], sampled[1]["completion_ids"])
 
 
 def test_full_support_and_the_methods_own_values_are_accepted(tmp_path):
@@ -131,10 +175,24 @@ class CreditReplaced(ShapedGRPOTrainer):
         return super(ShapedGRPOTrainer, self)._generate_and_score_completions(inputs)
 
 
-@pytest.mark.parametrize("cls", [LossReplaced, CreditReplaced])
+class InnerLossReplaced(ShapedGRPOTrainer):
+    """As a patch of the inner loss leaves it: TRL's."""
+
+    def _compute_loss(self, model, inputs):
+        return super(ShapedGRPOTrainer, self)._compute_loss(model, inputs)
+
+
+@pytest.mark.parametrize("cls", [LossReplaced, CreditReplaced, InnerLossReplaced])
 def test_a_trainer_whose_shaping_was_replaced_does_not_train_plain_grpo(tmp_path, cls):
     with pytest.raises(RuntimeError, match="not computed by entroshape"):
         tiny_trainer(tmp_path, cls=cls).train()
+
+
+def test_methods_replaced_on_a_built_trainer_are_noticed(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    trainer._compute_loss = types.MethodType(GRPOTrainer._compute_loss, trainer)
+    with pytest.raises(RuntimeError, match="not computed by entroshape"):
+        trainer.train()
 
 
 def test_trl_has_every_seam_that_the_engine_stands_on():
@@ -143,8 +201,6 @@ def test_trl_has_every_seam_that_the_engine_stands_on():
 
 @pytest.mark.parametrize("name", SEAMS)
 def test_a_trl_without_a_seam_is_refused_with_a_sentence(name):
-    from trl import GRPOTrainer
-
     methods = {seam: getattr(GRPOTrainer, seam) for seam in SEAMS if seam != name}
     with pytest.raises(ImportError, match=rf"{name}.*Supported: trl>="):
         check_seams(type("OtherTrainer", (), methods))
@@ -154,16 +210,24 @@ def test_a_trl_without_a_seam_is_refused_with_a_sentence(name):
 
 
 def test_trl_has_the_attributes_and_output_keys_that_the_engine_reads(tmp_path):
-    from tiny import rows
-    from trl import GRPOTrainer
-
     trainer = tiny_trainer(tmp_path)
     for name in (
         "_metrics", "_logs", "_tokenizer", "eos_token_ids", "num_generations", "num_iterations", "reward_weights",
         "reward_func_names", "aux_loss_enabled", "temperature", "use_vllm", "vllm_importance_sampling_correction",
-        "use_transformers_continuous_batching", "tools", "rollout_func", "environment_factories",
+        "use_transformers_continuous_batching", "tools", "rollout_func", "environment_factories", "environments",
+        "generation_config", "reward_funcs", "_step", "mask_truncated_completions",
     ):  # fmt: skip
         assert hasattr(trainer, name), f"GRPOTrainer.{name} is gone"
+    assert {"prompt", "completion", "rewards", "advantages", "extra"} <= set(trainer._logs)
+    parameters = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+    assert set(BESIDE_THE_TOKENS) <= set(parameters)
+    source = inspect.getsource(GRPOTrainer._compute_loss)
+    for name in ("old_per_token_logps", "importance_sampling_ratio", "tool_mask", "num_items_in_batch", "advantages",
+                 "current_gradient_accumulation_steps", "router_aux_loss_coef", *BESIDE_THE_TOKENS):  # fmt: skip
+        assert name in source, f"TRL's loss no longer reads {name}"
+    ids, mask = GRPOTrainer._generate(trainer, ["1 2"])[1:3]
+    assert isinstance(ids[0], list)
+    assert mask is None
     output = GRPOTrainer._generate_and_score_completions(trainer, rows(trainer))
     assert {
         "prompt_ids",

@@ -1,5 +1,6 @@
 """Dynamic sampling: groups with one outcome are replaced by groups with both, within bounds, alike on a rerun."""
 
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
@@ -92,6 +93,97 @@ def test_a_rerun_refills_with_the_same_prompts(tmp_path):
     assert runs[0] == runs[1]
 
 
+def test_refill_prompts_are_drawn_from_seed_step_and_round_alone(tmp_path):
+    rounds = []
+
+    def nothing(prompts, completions, **columns):
+        rounds.append(prompts[::4])
+        return [0.0] * len(completions)
+
+    trainer = refilling(tmp_path, None, reward=nothing, max_refills=2, max_steps=2, seed=5)
+    with pytest.warns(UserWarning, match="max_refills"):
+        trainer.train()
+    prompts = trainer.train_dataset["prompt"]
+    assert len(rounds) == 6
+    for step in range(2):
+        for refill in (1, 2):
+            drawn = refill_indices(len(prompts), 4, 4, 1, 4, key=f"5/{step}/{refill}")
+            assert rounds[3 * step + refill] == [prompts[i] for i in drawn]
+
+
+def test_two_generations_in_one_optimizer_step_refill_with_prompts_of_their_own(tmp_path):
+    rounds = []
+
+    def nothing(prompts, completions, **columns):
+        rounds.append(prompts[::4])
+        return [0.0] * len(completions)
+
+    geometry = {"gradient_accumulation_steps": 2, "steps_per_generation": 1}
+    with pytest.warns(UserWarning, match="max_refills"):
+        refilling(tmp_path, None, reward=nothing, max_refills=1, max_steps=1, **geometry).train()
+    assert len(rounds) == 4
+    assert rounds[1] != rounds[3]
+
+
+def test_a_group_whose_failures_are_all_masked_out_is_refilled(tmp_path):
+    """Cut responses fail and are masked out: what is left of their group is all right and teaches nothing."""
+
+    def ended(prompts, completions, completion_ids, **columns):
+        return [
+            float(ids[-1] == 2) * good for ids, good in zip(completion_ids, even_sum(None, completions), strict=True)
+        ]
+
+    records = []
+    options = {"mask_truncated_completions": True, "max_completion_length": 20, "max_steps": 1, "max_refills": 20}
+    refilling(tmp_path, records, reward=ended, **options).train()
+    record = records[0]
+    assert not record.credit.gated.any()
+    for group in record.group.unique():
+        live = (record.group == group) & record.mask.any(dim=1)
+        assert 0 < record.rewards[live].mean() < 1
+
+
+def test_responses_without_a_reward_do_not_make_a_group_informative(tmp_path):
+    def half_blind(prompts, completions, first, **columns):
+        judged = zip(first, even_sum(None, completions), strict=True)
+        return [None if number % 2 and not good else good for number, good in judged]
+
+    records = []
+    refilling(tmp_path, records, reward=half_blind, max_steps=1).train()
+    assert all(int(prompt.split()[0]) % 2 == 0 for prompt in records[0].prompts)
+
+
+def test_columns_that_a_reward_function_logs_stay_with_their_rows(tmp_path):
+    def logging(prompts, completions, first, log_extra, **columns):
+        log_extra("answer", list(map("{}: {}".format, prompts, completions)))
+        if len(completions) == 16:  # a column of the first round alone
+            log_extra("first", first)
+        return even_sum_of_even_prompts(prompts, completions, first)
+
+    records = []
+    trainer = refilling(tmp_path, records, reward=logging, max_steps=1, log_completions=True)
+    trainer.train()
+    assert trainer.state.log_history[0]["entroshape/refills"] > 0
+    logged, record = trainer._logs["extra"], records[0]
+    answers = list(map("{}: {}".format, record.prompts, record.completions))
+    assert list(logged["answer"]) == answers
+    assert len(logged["first"]) == 16
+    assert None in logged["first"]
+    for number, prompt in zip(logged["first"], record.prompts, strict=True):
+        assert number in (None, int(prompt.split()[0]))
+    table = pd.read_parquet(next((tmp_path / "completions").iterdir()))
+    assert table["answer"].tolist() == answers
+
+
+def test_a_logged_column_of_the_wrong_length_is_named(tmp_path):
+    def logging(prompts, completions, log_extra, **columns):
+        log_extra("answer", ["x"])
+        return even_sum(prompts, completions)
+
+    with pytest.raises(ValueError, match=r"log_extra\('answer', ...\).*16; got 1"):
+        refilling(tmp_path, [], reward=logging).train()
+
+
 def test_an_iterable_dataset_is_refused(tmp_path):
     with pytest.raises(ValueError, match="dynamic_sampling"):
         tiny_trainer(tmp_path, dynamic_sampling=True, dataset=tiny_dataset().to_iterable_dataset())
@@ -181,4 +273,3 @@ def test_the_completions_table_shows_the_rows_that_were_trained_on(tmp_path):
     assert list(trainer._logs["rewards"]["even_sum_of_even_prompts"]) == record.rewards.tolist()
     means = record.credit.advantages.sum(dim=1) / record.mask.sum(dim=1)
     assert list(trainer._logs["advantages"]) == pytest.approx(means.tolist())
-    assert even_sum(None, ["1 1"]) == [1.0]

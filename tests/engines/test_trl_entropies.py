@@ -102,23 +102,63 @@ def test_lora_entropies_agree_with_a_scoring_pass(tmp_path):
     torch.testing.assert_close(output["entropies"][live], trainer._score(output)[1][live], atol=1e-4, rtol=0)
 
 
-def test_a_sampler_that_runs_the_model_otherwise_is_noticed():
+@pytest.mark.parametrize("geometry", [{}, {"per_device_train_batch_size": 8, "steps_per_generation": 2}])
+def test_entropies_of_a_bf16_model_are_finite_and_close_to_those_of_fp32(tmp_path, geometry):
+    trainer = tiny_trainer(tmp_path, model=tiny_model().to(torch.bfloat16), **geometry)
+    output, _ = trainer._sample(rows(trainer))
+    live = output["completion_mask"].bool()
+    assert output["entropies"].dtype == torch.float32
+    trainer.model.float()
+    assert output["entropies"].isfinite().all()
+    assert (output["entropies"] - trainer._score(output)[1])[live].abs().mean() < 0.05
+
+
+def test_the_recorder_pairs_entropies_with_tokens_or_says_that_it_cannot():
     from entroshape.engines.trl.recorder import SamplingEntropies
 
     model = tiny_model()
+    prompts, mask = torch.tensor([[0, 5], [6, 7]]), torch.tensor([[1, 1], [1, 0]])
+    tokens = torch.tensor([[8, 9], [2, 0]])
     with SamplingEntropies(model, 1.0) as recorder, torch.no_grad():
-        model(torch.ones(3, 2, dtype=torch.long))
-    assert recorder.stacked(3, 1).shape == (3, 1)
+        model(input_ids=prompts)
+        model(input_ids=tokens[:, :1])
+        model(input_ids=tokens[:, 1:])  # a run past the last token, as ranks that wait for each other make them
+    entropies = recorder.stacked(prompts, tokens, mask)
+    assert entropies.shape == (2, 2)
+    model(input_ids=prompts)
+    assert torch.equal(recorder.stacked(prompts, tokens, mask), entropies)  # the hook is gone
+
+    for fed, runs in ((prompts[:, :1], 3), (prompts, 1)):  # a prompt read in pieces; too few runs
+        with SamplingEntropies(model, 1.0) as recorder, torch.no_grad():
+            for piece in (fed, prompts[:, 1:], tokens[:, :1])[:runs]:
+                model(input_ids=piece)
+        with pytest.raises(RuntimeError, match="entropy_source='scoring'"):
+            recorder.stacked(prompts, tokens, mask)
     with pytest.raises(RuntimeError, match="entropy_source='scoring'"):
-        recorder.stacked(3, 2)
+        recorder.stacked(prompts[:1], tokens[:1], mask[:1])
+    assert recorder.stacked(prompts, tokens, 0 * mask).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_a_prompt_read_in_pieces_is_noticed_and_scoring_serves_it(tmp_path):
+    pieces = {"generation_kwargs": {"prefill_chunk_size": 1}}
+    trainer = tiny_trainer(tmp_path, **pieces)
     with pytest.raises(RuntimeError, match="entropy_source='scoring'"):
-        recorder.stacked(4, 1)
-    model(torch.ones(1, 2, dtype=torch.long))
-    assert recorder.stacked(3, 1).shape == (3, 1)  # the hook is gone
+        trainer._sample(rows(trainer))
+    trainer = tiny_trainer(tmp_path, entropy_source="scoring", **pieces)
+    assert trainer._sample(rows(trainer))[0]["entropies"].isfinite().all()
 
 
 def test_entropy_source_sampler_is_refused_where_the_sampler_cannot_be_watched(tmp_path):
-    trainer = tiny_trainer(tmp_path, entropy_source="sampler")
-    trainer.rollout_func = lambda prompts, trainer: {}
     with pytest.raises(ValueError, match="entropy_source='auto'"):
-        trainer._sample(rows(trainer))
+        tiny_trainer(tmp_path, entropy_source="sampler", rollout_func=lambda prompts, trainer: {})
+
+
+def test_a_rollout_function_of_ones_own_gets_entropies_from_a_scoring_pass(tmp_path):
+    def rollout(prompts, trainer):
+        read = trainer.processing_class(prompts)["input_ids"]
+        written = [[3 + i % 9, 4, 2] for i in range(len(prompts))]
+        return {"prompt_ids": read, "completion_ids": written, "logprobs": [[-1.0] * 3 for _ in prompts]}
+
+    records = []
+    tiny_trainer(tmp_path, rollout_func=rollout, records=records).train()
+    assert records[0].entropies[records[0].mask].min() > 0

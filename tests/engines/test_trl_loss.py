@@ -87,6 +87,40 @@ def test_accumulation_changes_no_update(tmp_path, method, iterations):
         torch.testing.assert_close(other, weights[0], atol=2e-6, rtol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["gtpo", "grpo_s", "grpo_s geometric", "dapo_forking"])
+def test_accumulation_changes_no_update_where_a_generation_serves_several(tmp_path, method):
+    """Two updates from one generation of 16: their 8 responses at once, as two of 4, as four of 2."""
+    weights = []
+    for pieces in (1, 2, 4):
+        trainer = tiny_trainer(
+            tmp_path,
+            method,
+            per_device_train_batch_size=8 // pieces,
+            gradient_accumulation_steps=pieces,
+            steps_per_generation=2 * pieces,
+            max_steps=2,
+            optim="sgd",
+            learning_rate=0.5,
+            max_grad_norm=0.0,
+            lr_scheduler_type="constant",
+        )
+        trainer.train()
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
+    for other in weights[1:]:
+        torch.testing.assert_close(other, weights[0], atol=2e-6, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_second_iteration_is_clipped_against_the_policy_that_sampled(tmp_path, method):
+    trainer = tiny_trainer(
+        tmp_path, method, num_iterations=2, max_steps=2, optim="sgd", learning_rate=3.0, lr_scheduler_type="constant"
+    )
+    trainer.train()
+    clipped = [row["clip_ratio/region_mean"] for row in trainer.state.log_history if "loss" in row]
+    assert clipped[0] == 0
+    assert clipped[1] > 0
+
+
 @pytest.mark.parametrize("method", ["gtpo", "grpo_s", "dapo_forking"])
 def test_four_updates_of_one_generation_share_its_token_count(tmp_path, method):
     """steps_per_generation 4: each update sees a quarter of the responses, normalised by a quarter of the tokens."""

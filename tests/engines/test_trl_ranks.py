@@ -1,4 +1,4 @@
-"""Two gloo processes: a group split over two ranks gets the credit that it would get on one."""
+"""Two gloo processes: a group split over two ranks gets the credit, and makes the update, that it would on one."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import even_sum_of_even_prompts
+from tiny import even_sum_of_even_prompts, tiny_model, tiny_tokenizer
 
 from entroshape import Rollouts
 from entroshape.methods import build_method
@@ -33,9 +33,26 @@ def live(rows):
     return [row[mask.bool()] for row, mask in zip(*rows, strict=True)]
 
 
+def gradient_of_one_rank(seen, method):
+    """Of the method's surrogate over the rows of both ranks, at the weights that sampled them."""
+    model, tokenizer, method = tiny_model(), tiny_tokenizer(), build_method(method)
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert torch.equal(before, seen["weights"])
+    rows = seen["rows"]
+    prompts = tokenizer(seen["prompts"], return_tensors="pt", padding=True)
+    ids = torch.cat([prompts["input_ids"], rows["completion_ids"]], dim=1)
+    mask = torch.cat([prompts["attention_mask"], rows["completion_mask"]], dim=1)
+    start = prompts["input_ids"].shape[1]
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, start - 1 : -1]
+    logprobs = logits.log_softmax(-1).gather(2, rows["completion_ids"][:, :, None])[:, :, 0]
+    credit = method.assign(Rollouts(seen["rewards"], rows["entropies"], rows["completion_mask"], seen["group"]))
+    method.surrogate(logprobs, logprobs.detach(), credit.advantages, credit.loss_mask)[0].backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["gtpo", "grpo_s", "dapo_forking"])
-def test_a_group_over_two_ranks_gets_the_credit_of_one_rank(tmp_path, method):
+def test_a_group_over_two_ranks_gets_the_credit_and_the_update_of_one_rank(tmp_path, method):
     ranks = two_ranks(tmp_path, method, "plain")
     assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])
     widths = set()
@@ -64,6 +81,10 @@ def test_a_group_over_two_ranks_gets_the_credit_of_one_rank(tmp_path, method):
             gathered = live((rows["completion_ids"][mine], rows["completion_mask"][mine]))
             assert all(torch.equal(a, b) for a, b in zip(own, gathered, strict=True))
     assert any(a != b for a, b in widths), "both ranks were padded to the same length: the test shows nothing"
+
+    first, second = ranks[0]["seen"][:2]
+    step = (second["weights"] - first["weights"]) / -0.1
+    torch.testing.assert_close(step, gradient_of_one_rank(first, method), atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.slow

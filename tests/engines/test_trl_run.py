@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 from datasets import Dataset
-from tiny import even_sum, rows, tiny_dataset, tiny_tokenizer, tiny_trainer
+from tiny import even_sum, tiny_dataset, tiny_trainer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def logged(trainer):
@@ -47,6 +48,57 @@ def test_logged_figures_are_those_of_the_rollouts(tmp_path):
         assert row[f"entroshape/{name}"] == pytest.approx(value.item(), rel=1e-5), name
 
 
+def test_logged_figures_of_the_credit_are_those_of_the_rollouts(tmp_path):
+    records = []
+    trainer = tiny_trainer(tmp_path, records=records, method_options={"normalization": "within"})
+    trainer.train()
+    (row,), (record,) = logged(trainer), records
+    credit, live = record.credit, ~record.credit.gated[:, None] & record.mask
+    success, failure = credit.success[:, None], ~credit.success[:, None]
+    spreads = [credit.shaped_rewards[record.mask & outcome].std() for outcome in (success, failure)]
+    expected = {
+        "negative_success_share": (credit.advantages[live & success] < 0).float().mean(),
+        "positive_failure_share": (credit.advantages[live & failure] > 0).float().mean(),
+        "shaped_spread": sum(spreads) / 2,
+        "gated_groups": record.group[credit.gated].unique().numel(),
+    }
+    assert expected["negative_success_share"] > 0
+    for name, value in expected.items():
+        assert row[f"entroshape/{name}"] == pytest.approx(float(value), rel=1e-5), name
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_lengths_and_cuts_are_those_that_the_policy_wrote(tmp_path, masked):
+    """Also where cut responses are masked out, so that their rows hold no token any more."""
+    trainer = tiny_trainer(tmp_path, mask_truncated_completions=masked, max_completion_length=12)
+    trainer.train()
+    (row,) = logged(trainer)
+    assert 0 < row["entroshape/share_cut"] < 1
+    assert row["entroshape/share_cut"] == pytest.approx(row["completions/clipped_ratio"])
+    assert row["entroshape/completion_length"] == pytest.approx(row["completions/mean_length"])
+
+
+def test_evaluation_in_between_counts_for_no_phase_of_training(tmp_path):
+    trainer = tiny_trainer(tmp_path, per_device_eval_batch_size=8)
+    trainer.train()
+    trainer.evaluate(eval_dataset=tiny_dataset(4))
+    assert not trainer._seconds
+
+
+def test_the_optimizers_step_counts_as_updating(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    calls = []
+
+    def step(*_):
+        calls.append(trainer._seconds["updating"])
+
+    trainer.create_optimizer()
+    trainer.optimizer.register_step_post_hook(step)
+    trainer.train()
+    (during,) = calls
+    assert during < logged(trainer)[0]["entroshape/seconds_updating"]
+
+
 def test_rows_that_no_reward_function_can_judge_get_no_credit_and_disturb_nobody(tmp_path):
     def sometimes(prompts, completions, **columns):
         return [None if i % 5 == 0 else reward for i, reward in enumerate(even_sum(prompts, completions))]
@@ -67,6 +119,26 @@ def test_rows_that_no_reward_function_can_judge_get_no_credit_and_disturb_nobody
         Rollouts(record.rewards[known], record.entropies[known], record.mask[known], record.group[known])
     )
     assert torch.equal(record.credit.advantages[known], alone)
+
+
+def test_a_step_in_which_nothing_could_be_judged_updates_nothing(tmp_path):
+    trainer = tiny_trainer(
+        tmp_path, reward=lambda prompts, completions, **_: [None] * len(completions), weight_decay=0.0
+    )
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    trainer.train()
+    assert all(torch.equal(p, b) for p, b in zip(trainer.model.parameters(), before, strict=True))
+    assert logged(trainer)[0]["entroshape/gated_groups"] == 4
+
+
+def test_a_reward_function_that_abstains_leaves_the_outcome_to_the_others(tmp_path):
+    def abstains(prompts, completions, **columns):
+        return [None if i % 2 else 0.25 for i in range(len(completions))]
+
+    records = []
+    tiny_trainer(tmp_path, records=records, reward=[even_sum, abstains]).train()
+    expected = [r + (0 if i % 2 else 0.25) for i, r in enumerate(even_sum(None, records[0].completions))]
+    assert records[0].rewards.tolist() == expected
 
 
 def test_several_reward_functions_are_weighted_into_the_outcome(tmp_path):
@@ -93,31 +165,49 @@ def test_conversations_are_trained_on(tmp_path):
     assert logged(trainer)
 
 
-def test_truncated_completions_can_be_masked_out(tmp_path):
+@pytest.mark.parametrize("method", ["gtpo", "grpo_s", "grpo", "dapo_forking"])
+def test_truncated_completions_can_be_masked_out(tmp_path, method):
     records = []
-    trainer = tiny_trainer(tmp_path, records=records, mask_truncated_completions=True, max_completion_length=4)
+    trainer = tiny_trainer(tmp_path, method, records=records, mask_truncated_completions=True, max_completion_length=4)
     trainer.train()
     assert (records[0].mask.sum(dim=1) == 0).any()
     assert records[0].credit.advantages.isfinite().all()
     assert all(math.isfinite(value) for value in logged(trainer)[0].values() if isinstance(value, float))
 
 
+def wrong_count(prompts, completions, **columns):
+    return [1.0]
+
+
+def raising(prompts, completions, **columns):
+    return 1 / 0
+
+
+async def raising_later(prompts, completions, **columns):
+    return 1 / 0
+
+
+def infinite(prompts, completions, **columns):
+    return [math.inf] * len(completions)
+
+
 @pytest.mark.parametrize(
     ("reward", "words"),
     [
-        (lambda prompts, completions, **_: [1.0], "returned 1 rewards"),
-        (lambda prompts, completions, **_: 1 / 0, "ZeroDivisionError"),
+        (wrong_count, "'wrong_count' returned 1 rewards"),
+        (raising, "reward function raising raised ZeroDivisionError"),
+        (raising_later, "reward function raising_later raised ZeroDivisionError"),
     ],
 )
-def test_a_failing_reward_function_is_named_with_the_step(tmp_path, reward, words):
-    reward.__name__ = "my_reward"
-    with pytest.raises(RuntimeError, match=rf"step 0.*my_reward.*{words}"):
-        tiny_trainer(tmp_path, reward=reward).train()
+def test_a_failing_reward_function_is_named_among_several_with_the_step(tmp_path, reward, words):
+    with pytest.raises(RuntimeError, match=rf"step 0.*{words}"):
+        tiny_trainer(tmp_path, reward=[even_sum, reward]).train()
 
 
-def test_an_infinite_reward_is_refused(tmp_path):
-    trainer = tiny_trainer(tmp_path, reward=lambda prompts, completions, **_: [math.inf] * len(completions))
-    with pytest.raises(ValueError, match="rewards must be finite"):
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_an_infinite_reward_is_refused_with_its_function_and_step(tmp_path, dynamic):
+    trainer = tiny_trainer(tmp_path, reward=[even_sum, infinite], dynamic_sampling=dynamic)
+    with pytest.raises(ValueError, match=r"rewards must be finite.*step 0 from infinite"):
         trainer.train()
 
 
@@ -142,13 +232,10 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(tmp_path):
 
 
 def test_a_saved_model_carries_its_tokenizer_and_loads(tmp_path):
-    from transformers import AutoModelForCausalLM
-
     trainer = tiny_trainer(tmp_path)
     trainer.train()
     trainer.save_model(str(tmp_path / "model"))
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     for a, b in zip(trainer.model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert tiny_tokenizer().eos_token_id == 2
-    assert len(rows(trainer)) == 16
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").eos_token_id == 2

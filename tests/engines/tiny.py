@@ -46,7 +46,8 @@ def tiny_model(seed=0):
 
 
 def tiny_dataset(size=48):
-    prompts = [f"{i % NUMBERS} {(7 * i) % NUMBERS}" for i in range(size)]
+    """Prompts of two or three numbers: batches are padded on the left."""
+    prompts = [f"{i % NUMBERS} {(7 * i) % NUMBERS}" + " 3" * (i % 3 == 0) for i in range(size)]
     return Dataset.from_dict({"prompt": prompts, "first": [i % NUMBERS for i in range(size)]})
 
 
@@ -92,6 +93,7 @@ def tiny_trainer(
     dataset=None,
     cls=ShapedGRPOTrainer,
     peft_config=None,
+    rollout_func=None,
     **options,
 ):
     return cls(
@@ -102,6 +104,7 @@ def tiny_trainer(
         processing_class=tiny_tokenizer(),
         on_rollouts=None if records is None else records.append,
         peft_config=peft_config,
+        rollout_func=rollout_func,
     )
 
 

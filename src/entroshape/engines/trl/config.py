@@ -9,38 +9,10 @@ from typing import Any, cast
 from trl import GRPOConfig
 
 from entroshape.credit._check import check_choice
+from entroshape.engines.trl.refusals import ANOTHER_POLICY, check_generation_kwargs
 from entroshape.methods import Method, build_method, method_options
 
 ENTROPY_SOURCES = ("auto", "sampler", "scoring")
-
-_SHAPES_THE_POLICY = {
-    "top_p",
-    "top_k",
-    "min_p",
-    "top_h",
-    "typical_p",
-    "epsilon_cutoff",
-    "eta_cutoff",
-    "repetition_penalty",
-    "encoder_repetition_penalty",
-    "no_repeat_ngram_size",
-    "bad_words_ids",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "sequence_bias",
-    "exponential_decay_length_penalty",
-    "min_length",
-    "min_new_tokens",
-    "guidance_scale",
-    "watermarking_config",
-    "num_beams",
-    "do_sample",
-    "temperature",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "renormalize_logits",
-    "penalty_alpha",
-}
 
 
 @dataclass
@@ -163,25 +135,19 @@ class ShapedGRPOConfig(GRPOConfig):
 
     def _refuse_other_policies(self) -> None:
         """Entropies are of the full, temperature-scaled distribution: the tokens have to be sampled from just that."""
-        reason = (
-            "tokens would then be drawn from another distribution than the one whose entropy (and "
-            "log-probability) is used; "
-            "the method needs the sampling policy's own"
-        )
         for name, full in (
             ("top_p", (1.0,)),
-            ("top_k", (0, -1, None)),
+            ("top_k", (0, -1) if self.use_vllm else (0,)),  # left at None, transformers takes its own default: 50
             ("min_p", (None, 0.0)),
             ("repetition_penalty", (1.0,)),
         ):
             if getattr(self, name) not in full:
-                raise ValueError(f"{name} must be {full[0]!r}, got {getattr(self, name)!r}: {reason}")
-        shaping = sorted(_SHAPES_THE_POLICY & set(self.generation_kwargs or {}))
-        if shaping:
-            raise ValueError(f"generation_kwargs must not hold {', '.join(shaping)}: {reason}")
+                raise ValueError(f"{name} must be {full[0]!r}, got {getattr(self, name)!r}: {ANOTHER_POLICY}")
+        check_generation_kwargs(self.generation_kwargs or ())
         if self.vllm_structured_outputs_regex is not None:
             raise ValueError(
-                f"vllm_structured_outputs_regex must be None, got {self.vllm_structured_outputs_regex!r}: {reason}"
+                f"vllm_structured_outputs_regex must be None, got {self.vllm_structured_outputs_regex!r}: "
+                f"{ANOTHER_POLICY}"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,14 +18,7 @@ def sequence_surrogate_loss(trainer: ShapedGRPOTrainer, model: Any, inputs: dict
     """
     completion_mask = inputs["completion_mask"]
     mask = completion_mask * inputs["tool_mask"] if "tool_mask" in inputs else completion_mask
-    logprobs, entropies, aux_loss = trainer._get_per_token_logps_and_entropies(
-        model,
-        torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
-        torch.cat([inputs["prompt_mask"], completion_mask], dim=1),
-        inputs["completion_ids"].size(1),
-        compute_entropy=True,
-        compute_aux_loss=trainer.aux_loss_enabled,
-    )
+    logprobs, entropies, aux_loss = trainer._evaluate_tokens(model, inputs, compute_aux_loss=trainer.aux_loss_enabled)
     old_logprobs = inputs.get("old_per_token_logps", logprobs.detach())
     advantages = inputs["advantages"]
     if "importance_sampling_ratio" in inputs:
@@ -37,6 +30,7 @@ def sequence_surrogate_loss(trainer: ShapedGRPOTrainer, model: Any, inputs: dict
     loss = loss / accumulation
     if aux_loss is not None:
         loss = loss + trainer.router_aux_loss_coef * aux_loss / accumulation
+        trainer._metrics["train"]["aux_loss"].append(trainer.accelerator.gather(aux_loss.detach()).mean().item())
     _log_clipping(trainer, diagnostics, entropies, mask)
     return loss
 

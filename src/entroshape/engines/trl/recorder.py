@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from entroshape.credit.entropy import entropy
 
@@ -15,7 +16,7 @@ class SamplingEntropies:
     """While active, records the entropy of every next-token distribution that ``model.generate`` samples from.
 
     A forward hook on the causal language model sees its final logits (after softcapping or scaling, before the
-    temperature) once a token, so recording costs no forward pass. Memory: one float32 per response and token.
+    temperature) once a token, so recording costs no forward pass. Memory: twelve bytes per response and token.
 
     Args:
         model: the unwrapped causal language model whose ``generate`` will run; for PEFT, the base model.
@@ -26,11 +27,13 @@ class SamplingEntropies:
         self._model = model
         self._temperature = temperature
         self._columns: list[Tensor] = []
+        self._fed: list[Tensor] = []
         self._handle: torch.utils.hooks.RemovableHandle | None = None
 
     def __enter__(self) -> SamplingEntropies:
         self._columns.clear()
-        self._handle = self._model.register_forward_hook(self._record)
+        self._fed.clear()
+        self._handle = self._model.register_forward_hook(self._record, with_kwargs=True)
         return self
 
     def __exit__(
@@ -39,20 +42,37 @@ class SamplingEntropies:
         assert self._handle is not None  # set by __enter__
         self._handle.remove()
 
-    def _record(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _record(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         self._columns.append(entropy(output.logits[:, -1].detach(), temperature=self._temperature))
+        self._fed.append((kwargs["input_ids"] if "input_ids" in kwargs else args[0])[:, -1])
 
-    def stacked(self, rows: int, length: int) -> Tensor:
-        """``[rows, length]`` float32 entropies in nats; column ``t`` is of the distribution of completion token ``t``.
+    def stacked(self, prompt_ids: Tensor, completion_ids: Tensor, mask: Tensor) -> Tensor:
+        """The recorded entropies beside the tokens that were sampled.
+
+        Args:
+            prompt_ids: ``[B, P]``, padded on the left.
+            completion_ids: ``[B, T]``, padded on the right.
+            mask: ``[B, T]`` 0/1, the live tokens of the completions.
+
+        Returns:
+            ``[B, T]`` float32, in nats: column ``t`` is of the distribution of completion token ``t``; 0 in columns
+            without a live token.
 
         Raises:
-            RuntimeError: if sampling did not run the model once a token on all rows, so that columns cannot be told
-            apart.
+            RuntimeError: if sampling did not run the model once a token on all rows (prefill in chunks, beams,
+            speculation), so that columns and tokens cannot be told to belong together.
         """
-        if len(self._columns) < length or any(len(column) != rows for column in self._columns):
+        live = mask.bool()
+        used = int(live.sum(dim=1).max())
+        columns, fed = self._columns[:used], self._fed[:used]
+        # Sampling feeds the model the token before the one that it samples: that tells which column is whose.
+        before = torch.cat([prompt_ids[:, -1:], completion_ids], dim=1)[:, :used]
+        fits = len(columns) == used and all(len(column) == len(live) for column in columns)
+        if not fits or (used and not torch.equal(torch.stack(fed, dim=1)[live[:, :used]], before[live[:, :used]])):
             shapes = sorted({len(column) for column in self._columns})
             raise RuntimeError(
-                f"sampling ran the model {len(self._columns)} times on batches of {shapes}, where {length} steps "
-                f"on {rows} rows were expected; set entropy_source='scoring' for a pass of its own"
+                f"sampling ran the model {len(self._columns)} times on batches of {shapes}, where one run a token "
+                f"on {len(live)} rows of {used} tokens was expected; set entropy_source='scoring' for a pass of its own"
             )
-        return torch.stack(self._columns[:length], dim=1)
+        stacked = torch.stack(columns, dim=1) if used else torch.zeros(len(live), 0, device=live.device)
+        return pad(stacked, (0, live.shape[1] - used))

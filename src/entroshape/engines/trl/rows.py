@@ -64,12 +64,6 @@ def local_slice(accelerator: Accelerator, total: int) -> slice:
     return slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
 
 
-def last_tokens(rows: Rows) -> Tensor:
-    """``[B]`` the last token of each completion."""
-    last = (rows["completion_mask"].sum(dim=1, keepdim=True) - 1).clamp(min=0)
-    return rows["completion_ids"].gather(1, last)[:, 0]
-
-
 def _padding(name: str, pad_token_id: int) -> int:
     return pad_token_id if name in ("prompt_ids", "completion_ids") else 0
 

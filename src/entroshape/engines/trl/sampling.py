@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from entroshape.credit.normalization import one_outcome
-from entroshape.engines.trl.rows import Rows, join_rows
+from entroshape.engines.trl.rows import Rows, join_rows, take_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +34,35 @@ class SampledBatch:
     prompts: Sequence[Any]
     completions: Sequence[Any]
 
+    extra: Mapping[str, Sequence[Any]]
+    """Columns that reward functions log beside the completions, ``B`` values each."""
+
+    @property
+    def mask(self) -> Tensor:
+        """``[B, T]`` bool: a response's own tokens."""
+        mask = self.rows["completion_mask"].bool()
+        return mask & self.rows["tool_mask"].bool() if "tool_mask" in self.rows else mask
+
     def informative(self, success_threshold: float) -> Tensor:
-        """``[B]`` bool: responses of groups with both outcomes. A response without a reward does not count."""
-        success = self.rewards > success_threshold
-        return ~one_outcome(success, ~self.rewards.isnan(), self.group)
+        """``[B]`` bool: responses of groups with both outcomes.
+
+        A response without a reward does not count, nor one without tokens (masked out because it was cut).
+        """
+        live = ~self.rewards.isnan() & self.mask.any(dim=1)
+        return ~one_outcome(self.rewards > success_threshold, live, self.group)
+
+    def chosen(self, index: Tensor, group_size: int) -> SampledBatch:
+        """The rows at ``index``, whole groups one after the other, numbered anew."""
+        picked = index.tolist()
+        return SampledBatch(
+            rows=take_rows(self.rows, index),
+            rewards=self.rewards[index],
+            rewards_per_function=self.rewards_per_function[index],
+            group=torch.arange(len(picked), device=index.device) // group_size,
+            prompts=[self.prompts[i] for i in picked],
+            completions=[self.completions[i] for i in picked],
+            extra={name: [values[i] for i in picked] for name, values in self.extra.items()},
+        )
 
 
 def join_batches(batches: Sequence[SampledBatch], pad_token_id: int) -> SampledBatch:
@@ -53,6 +78,10 @@ def join_batches(batches: Sequence[SampledBatch], pad_token_id: int) -> SampledB
         group=torch.cat(groups),
         prompts=[prompt for batch in batches for prompt in batch.prompts],
         completions=[completion for batch in batches for completion in batch.completions],
+        extra={
+            name: [value for batch in batches for value in batch.extra.get(name, [None] * len(batch.group))]
+            for name in sorted({name for batch in batches for name in batch.extra})
+        },
     )
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,7 +19,8 @@ from entroshape.engines.trl.config import ShapedGRPOConfig
 from entroshape.engines.trl.guard import NOT_SHAPED, ShapingRan
 from entroshape.engines.trl.loss import sequence_surrogate_loss
 from entroshape.engines.trl.record import StepRecord, credit_metrics
-from entroshape.engines.trl.rows import gather_rows, last_tokens, local_slice, take_rows
+from entroshape.engines.trl.refusals import check_refillable
+from entroshape.engines.trl.rows import gather_rows, local_slice, take_rows
 from entroshape.engines.trl.sampling import SampledBatch, chosen_groups, join_batches, refill_indices
 from entroshape.engines.trl.seams import check_seams
 from entroshape.engines.trl.watched import PREFIX, WatchedGRPOTrainer
@@ -71,16 +70,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         self._on_rollouts = on_rollouts
         self._shaped_losses = 0
         if args.dynamic_sampling:
-            self._check_refillable()
+            check_refillable(self)
         self.add_callback(ShapingRan(self))
-
-    def _check_refillable(self) -> None:
-        if not hasattr(self.train_dataset, "__len__"):
-            raise ValueError(
-                "dynamic_sampling needs a train_dataset with a length, got an iterable one; set dynamic_sampling=False"
-            )
-        if {"image", "images"} & set(self.train_dataset.column_names) or self.environment_factories is not None:
-            raise ValueError("dynamic_sampling does not support images or environments yet; set dynamic_sampling=False")
 
     # --- credit: where all responses of the step are in sight -------------------------------------------------------
 
@@ -89,6 +80,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         started, sampling = time.perf_counter(), self._seconds["sampling"]
         output, per_function = self._sample(inputs)
+        if self.args.dynamic_sampling and "num_images" in output:
+            raise ValueError("dynamic_sampling does not support prompts with images yet; set dynamic_sampling=False")
         batch = self._gathered(output, per_function)
         rounds = [batch]
         if self.args.dynamic_sampling:
@@ -112,35 +105,35 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
             for name, value in output.items()
             if isinstance(value, Tensor) and value.ndim and len(value) == local
         }
-        if "tool_mask" in per_row:
-            per_row["tool_mask"] = per_row["tool_mask"] * per_row["completion_mask"]
         if "logprobs" in self.method.needs and "old_per_token_logps" not in per_row:
             per_row["sampled_logprobs"] = self._score(output)[0]
         per_row.pop("advantages", None)
         if not self.args.dynamic_sampling:
-            wanted = {"completion_ids", "completion_mask", "tool_mask", "entropies"}
+            wanted = {"completion_ids", "completion_mask", "tool_mask", "entropies", "sampled_tokens", "cut"}
             wanted |= {"old_per_token_logps", "sampled_logprobs"} if "logprobs" in self.method.needs else set()
             per_row = {name: value for name, value in per_row.items() if name in wanted}
-        prompts = [
-            zlib.crc32(repr(row[mask.bool()].tolist()).encode())
-            for row, mask in zip(output["prompt_ids"].cpu(), output["prompt_mask"].cpu(), strict=True)
-        ]
-        per_row["prompt_hash"] = torch.tensor(prompts, dtype=torch.int64, device=output["completion_ids"].device)
         rows = gather_rows(self.accelerator, per_row, self._tokenizer.pad_token_id)
-        total = len(rows["completion_ids"])
-        group = torch.arange(total, device=per_function.device) // self.num_generations
-        alike = torch.equal(rows["prompt_hash"][group * self.num_generations], rows["prompt_hash"])
+        total, size = len(rows["completion_ids"]), self.num_generations
+        prompts, completions = (list(self._logs[name])[-total:] for name in ("prompt", "completion"))
+        alike = all(prompt == prompts[i - i % size] for i, prompt in enumerate(prompts))
         if not alike and self.environment_factories is None:  # an environment may open each rollout in its own way
             raise RuntimeError("TRL no longer lays the responses of a prompt side by side; groups cannot be told apart")
+        extra = {name: list(values) for name, values in self._logs["extra"].items()}
+        for name, values in extra.items():
+            if len(values) != total:
+                raise ValueError(
+                    f"log_extra({name!r}, ...) must get one value a completion, {total}; got {len(values)}"
+                )
         weighted = per_function * self.reward_weights.to(per_function.device)
         rewards = torch.where(per_function.isnan().all(dim=1), torch.nan, weighted.nansum(dim=1))
         return SampledBatch(
             rows=rows,
             rewards=rewards,
             rewards_per_function=per_function,
-            group=group,
-            prompts=list(self._logs["prompt"])[-total:],
-            completions=list(self._logs["completion"])[-total:],
+            group=torch.arange(total, device=per_function.device) // size,
+            prompts=prompts,
+            completions=completions,
+            extra=extra,
         )
 
     def _refill(self, rounds: list[SampledBatch]) -> SampledBatch:
@@ -159,7 +152,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
                 self.num_generations,
                 self.accelerator.num_processes,
                 wanted,
-                key=f"{self.args.seed}/{self.state.global_step}/{len(rounds)}",
+                key=f"{self.args.seed}/{self._moment}/{len(rounds)}",
             )
             examples = [self.train_dataset[i] for i in indices for _ in range(self.num_generations)]
             mine = examples[local_slice(self.accelerator, len(examples))]
@@ -174,24 +167,17 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
                 "the batch.",
                 stacklevel=2,
             )
-        if refills == 0:
-            return pool
-        chosen = index.tolist()
-        return replace(
-            pool,
-            rows=take_rows(pool.rows, index),
-            rewards=pool.rewards[index],
-            rewards_per_function=pool.rewards_per_function[index],
-            group=torch.arange(len(chosen), device=index.device) // self.num_generations,
-            prompts=[pool.prompts[i] for i in chosen],
-            completions=[pool.completions[i] for i in chosen],
-        )
+        return pool.chosen(index, self.num_generations) if refills else pool
+
+    @property
+    def _moment(self) -> str:
+        """The optimizer step, and which micro-batch of it where a step samples more than once: the same on a resume."""
+        within = self._step % self.args.gradient_accumulation_steps
+        return f"{self.state.global_step}.{within}" if within else f"{self.state.global_step}"
 
     def _credit(self, batch: SampledBatch) -> Credit:
         """The method's credit of all ranks' rows; rows without a reward get none and are compared with nobody."""
-        mask = batch.rows["completion_mask"].bool()
-        if "tool_mask" in batch.rows:
-            mask = mask & batch.rows["tool_mask"].bool()
+        mask = batch.mask
         logprobs = batch.rows.get("old_per_token_logps", batch.rows.get("sampled_logprobs"))
         entropies = batch.rows.get("entropies")
         # Seeded by step, not drawn from the global state: every rank must draw the same.
@@ -214,18 +200,15 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
 
     def _hand_over(self, output: dict[str, Any], batch: SampledBatch, credit: Credit) -> None:
         """Puts the credit where TRL's loss, logs and buffers look for it."""
-        mask = batch.rows["completion_mask"].bool()
-        if "tool_mask" in batch.rows:
-            mask = mask & batch.rows["tool_mask"].bool()
         mine = local_slice(self.accelerator, len(batch.group))
         width = output["completion_ids"].shape[1]
         advantages = credit.advantages[mine]
         output["advantages"] = advantages[:, :width] if advantages.ndim == 2 else advantages
-        if not torch.equal(credit.loss_mask, mask):
+        if not torch.equal(credit.loss_mask, batch.mask):
             output["tool_mask"] = credit.loss_mask[mine][:, :width].to(output["completion_mask"].dtype)
         output["num_items_in_batch"] = credit.loss_mask.sum()
         output["shaped_by_entroshape"] = torch.ones((), device=advantages.device)
-        for name in ("entropies", "prompt_hash", "sampled_logprobs"):
+        for name in ("entropies", "sampled_logprobs", "sampled_tokens", "cut"):
             output.pop(name, None)
 
         record = StepRecord(
@@ -233,7 +216,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
             prompts=batch.prompts,
             completions=batch.completions,
             token_ids=batch.rows["completion_ids"],
-            mask=mask,
+            mask=batch.mask,
             group=batch.group,
             rewards=batch.rewards,
             entropies=batch.rows.get("entropies"),
@@ -241,38 +224,40 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         )
         for name, value in credit_metrics(record).items():
             self._note(name, value)
-        self._relog(record, batch.rewards_per_function)
+        self._relog(record, batch)
         if self._on_rollouts is not None and self.accelerator.is_main_process:
             self._on_rollouts(record)
 
     # --- logs -----------------------------------------------------------------------------------------------------
 
-    def _relog(self, record: StepRecord, per_function: Tensor) -> None:
+    def _relog(self, record: StepRecord, batch: SampledBatch) -> None:
         """TRL's table of completions, with the rows that were trained on and their advantages."""
         advantages = record.credit.advantages
         if advantages.ndim == 2:
             advantages = advantages.sum(dim=1) / record.mask.sum(dim=1).clamp(min=1)
         columns = {"prompt": record.prompts, "completion": record.completions, "advantages": advantages.tolist()}
-        for name, values in columns.items():
-            self._logs[name].clear()
-            self._logs[name].extend(values)
-        for i, name in enumerate(self.reward_func_names):
-            self._logs["rewards"][name].clear()
-            self._logs["rewards"][name].extend(per_function[:, i].tolist())
+        rewards = dict(zip(self.reward_func_names, batch.rewards_per_function.T.tolist(), strict=True))
+        for table, filled in (
+            (self._logs, columns),
+            (self._logs["rewards"], rewards),
+            (self._logs["extra"], batch.extra),
+        ):
+            for name, values in filled.items():
+                table[name].clear()
+                table[name].extend(values)
 
     def _log_sampled(self, rounds: list[SampledBatch]) -> None:
         """Figures over everything that was sampled, kept or not: what the policy does, not what it is trained on."""
         rewards = torch.cat([batch.rewards for batch in rounds])
-        lengths = torch.cat([batch.rows["completion_mask"].sum(dim=1) for batch in rounds]).float()
-        ends = torch.tensor([*self.eos_token_ids, self._tokenizer.pad_token_id], device=lengths.device)
-        ended = torch.cat([torch.isin(last_tokens(batch.rows), ends) for batch in rounds])
+        tokens = torch.cat([batch.rows["sampled_tokens"] for batch in rounds])
+        cut = torch.cat([batch.rows["cut"] for batch in rounds])
         known = ~rewards.isnan()
         if bool(known.any()):
             self._note("reward", rewards[known].mean().item())
             self._note("success_rate", (rewards[known] > self.method.success_threshold).float().mean().item())
-        self._note("completion_length", lengths.mean().item())
-        self._note("share_cut", (~ended).float().mean().item())
-        self._sampled_tokens += int(lengths.sum())
+        self._note("completion_length", tokens.float().mean().item())
+        self._note("share_cut", cut.float().mean().item())
+        self._sampled_tokens += int(tokens.sum())
 
     # --- loss -----------------------------------------------------------------------------------------------------
 

@@ -10,12 +10,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from entroshape.engines.trl.recorder import SamplingEntropies
+from entroshape.engines.trl.refusals import check_entropy_source, check_generation_config
+from entroshape.engines.trl.scoring import RewardError, blamed
 
 PREFIX = "entroshape/"
 """Of the names under which our metrics are logged."""
+
+BESIDE_THE_TOKENS = (
+    "pixel_values",
+    "image_grid_thw",
+    "num_images",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "num_tiles",
+    "image_sizes",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "image_position_ids",
+)
+"""What TRL passes to the model besides tokens and their mask, where a model takes images."""
 
 
 class WatchedGRPOTrainer(GRPOTrainer):
@@ -29,9 +46,26 @@ class WatchedGRPOTrainer(GRPOTrainer):
         self._scored_rewards: Tensor | None = None
         self._scored_entropies: Tensor | None = None
         self._sampled_entropies: SamplingEntropies | None = None
+        self._sampled_rows: dict[str, Tensor] = {}
         self._sampling = False
         self._sampled_tokens = 0
         self._seconds: dict[str, float] = defaultdict(float)
+        self.reward_funcs: list[Any] = list(map(blamed, self.reward_funcs, self.reward_func_names))
+        check_entropy_source(self)
+        check_generation_config(self)
+        self.add_callback(OptimizerTimer(self))
+
+    def sampled_model(self) -> Any:
+        """The model whose ``generate`` samples, without wrappers; for PEFT, the base model with its adapters."""
+        model = self.accelerator.unwrap_model(self.model)
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+    @property
+    def sampler_is_watchable(self) -> bool:
+        """Whether sampling is one call of ``generate``, so that its logits can be read off."""
+        return not (
+            self.use_vllm or self.use_transformers_continuous_batching or self.tools or self.rollout_func is not None
+        )
 
     @property
     def _scores_old_logprobs(self) -> bool:
@@ -42,38 +76,44 @@ class WatchedGRPOTrainer(GRPOTrainer):
 
     @property
     def _records_sampler(self) -> bool:
-        """Whether the entropies are read off the sampling logits: one call of ``generate`` that we can watch."""
-        watchable = not (
-            self.use_vllm or self.use_transformers_continuous_batching or self.tools or self.rollout_func is not None
-        )
-        if self.args.entropy_source == "sampler" and not watchable:
-            raise ValueError(
-                "entropy_source='sampler' needs transformers' generate without tools or rollout_func; use "
-                "entropy_source='auto'"
-            )
-        return watchable and (
-            self.args.entropy_source == "sampler"
-            or (self.args.entropy_source == "auto" and not self._scores_old_logprobs)
-        )
+        """Whether the entropies are read off the sampling logits."""
+        source = self.args.entropy_source
+        wanted = source == "sampler" or (source == "auto" and not self._scores_old_logprobs)
+        return wanted and self.sampler_is_watchable
 
     def _generate(self, prompts: list) -> Any:
+        if not self._sampling:
+            return super()._generate(prompts)
         with self._timed("sampling"):
-            if not (self._sampling and self._records_sampler):
-                return super()._generate(prompts)
-            model = self.accelerator.unwrap_model(self.model)
-            base = model.get_base_model() if hasattr(model, "get_base_model") else model
-            with SamplingEntropies(base, self.temperature) as self._sampled_entropies:
-                return super()._generate(prompts)
+            if self._records_sampler:
+                with SamplingEntropies(self.sampled_model(), self.temperature) as self._sampled_entropies:
+                    sampled = super()._generate(prompts)
+            else:
+                sampled = super()._generate(prompts)
+        _, completion_ids, tool_mask, *_ = sampled
+        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        lengths = [len(ids) for ids in completion_ids] if tool_mask is None else [sum(own) for own in tool_mask]
+        self._sampled_rows = {
+            "sampled_tokens": torch.tensor(lengths, device=self.accelerator.device),
+            "cut": torch.tensor([ids[-1] not in ends for ids in completion_ids], device=self.accelerator.device),
+        }
+        return sampled
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        step = self.state.global_step
         try:
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         except Exception as error:
+            names = ", ".join(self.reward_func_names)
+            what = error if isinstance(error, RewardError) else f"{names}: {type(error).__name__}: {error}"
             raise RuntimeError(
-                f"scoring failed at step {self.state.global_step} in one of the reward functions "
-                f"{', '.join(self.reward_func_names)}: {type(error).__name__}: {error}. "
+                f"scoring failed at step {step}: {what}. "
                 f"Checkpoints saved so far in {self.args.output_dir} are good to resume from."
             ) from error
+        infinite = rewards.isinf().any(dim=0).tolist()
+        if any(infinite):
+            names = ", ".join(name for name, bad in zip(self.reward_func_names, infinite, strict=True) if bad)
+            raise ValueError(f"rewards must be finite, got an infinite one at step {step} from {names}")
         self._scored_rewards = rewards
         return rewards
 
@@ -87,8 +127,13 @@ class WatchedGRPOTrainer(GRPOTrainer):
         return logps, entropies, aux_loss
 
     def _sample(self, inputs: list[dict[str, Any]]) -> tuple[dict[str, Any], Tensor]:
-        """TRL's own output for this rank's rows, with ``entropies``, and the rewards ``[B, F]`` of all ranks."""
+        """TRL's own output for this rank's rows, with what was seen on the way, and all ranks' rewards ``[B, F]``.
+
+        Added are ``sampled_tokens`` and ``cut`` (``[B]``: how many tokens the policy wrote, and whether the limit cut
+        it), and ``entropies`` ``[B, T]`` where there are any.
+        """
         self._scored_entropies = self._sampled_entropies = self._scored_rewards = None
+        self._logs["extra"].clear()  # TRL would keep the columns of earlier rounds beside the rows of this one
         self._sampling = True
         try:
             output = super()._generate_and_score_completions(inputs)
@@ -98,6 +143,7 @@ class WatchedGRPOTrainer(GRPOTrainer):
             raise RuntimeError(
                 "TRL did not score the rollouts through _calculate_rewards; see entroshape.engines.trl.seams"
             )
+        output |= self._sampled_rows
         entropies = self._entropies(output)
         if entropies is not None:
             output["entropies"] = entropies.detach().float()
@@ -105,10 +151,10 @@ class WatchedGRPOTrainer(GRPOTrainer):
 
     def _entropies(self, output: dict[str, Any]) -> Tensor | None:
         """``[B, T]`` entropies of the sampling policy for this rank's rows, from the cheapest source that there is."""
-        rows, length = output["completion_ids"].shape
         if self._sampled_entropies is not None:
-            width = min(length, int(output["completion_mask"].sum(dim=1).max()))
-            return torch.nn.functional.pad(self._sampled_entropies.stacked(rows, width), (0, length - width))
+            return self._sampled_entropies.stacked(
+                output["prompt_ids"], output["completion_ids"], output["completion_mask"]
+            )
         if "old_per_token_logps" in output:
             return self._scored_entropies
         if not self.args.credit_method.needs:
@@ -118,15 +164,22 @@ class WatchedGRPOTrainer(GRPOTrainer):
     @torch.no_grad()
     def _score(self, output: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """A pass of its own over this rank's rows: log-probabilities and entropies, both ``[B, T]``."""
-        logps, entropies, _ = super()._get_per_token_logps_and_entropies(
-            self.model,
-            torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1),
-            torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1),
-            output["completion_ids"].size(1),
-            batch_size=self.args.per_device_train_batch_size,
-            compute_entropy=True,
+        logps, entropies, _ = self._evaluate_tokens(
+            self.model, output, batch_size=self.args.per_device_train_batch_size
         )
         return logps, entropies
+
+    def _evaluate_tokens(self, model: Any, inputs: dict[str, Any], **options: Any) -> tuple[Tensor, Tensor, Any]:
+        """Log-probabilities and entropies ``[B, T]`` of the completions under ``model``, and its auxiliary loss."""
+        return super()._get_per_token_logps_and_entropies(
+            model,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+            inputs["completion_ids"].size(1),
+            compute_entropy=True,
+            **{name: inputs.get(name) for name in BESIDE_THE_TOKENS},
+            **options,
+        )
 
     def _note(self, name: str, value: float) -> None:
         self._metrics["train"][PREFIX + name].append(float(value))
@@ -155,3 +208,19 @@ class WatchedGRPOTrainer(GRPOTrainer):
             self._seconds.clear()
             self._sampled_tokens = 0
         super().log(logs, start_time)
+
+
+class OptimizerTimer(TrainerCallback):
+    """Counts the optimizer's step, which transformers makes outside ``training_step``, as updating."""
+
+    def __init__(self, trainer: WatchedGRPOTrainer) -> None:
+        self._trainer = trainer
+        self._started = 0.0
+
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """The optimizer is about to step."""
+        self._started = time.perf_counter()
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """The optimizer has stepped."""
+        self._trainer._seconds["updating"] += time.perf_counter() - self._started
