@@ -14,7 +14,8 @@ class Watched(ShapedGRPOTrainer):
     def _hand_over(self, output, batch, credit):
         super()._hand_over(output, batch, credit)
         weights = torch.cat([p.detach().flatten() for p in self.model.parameters()])
-        kept = ("advantages", "completion_ids", "completion_mask", "num_items_in_batch", "tool_mask")
+        kept = {"advantages", "num_items_in_batch", "tool_mask"}
+        kept |= {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask"}
         self.seen.append(
             {
                 "local": {name: output[name].clone() for name in kept if name in output},

@@ -13,7 +13,7 @@ from entroshape.engines.trl.sampling import chosen_groups, refill_indices
 
 
 def refilling(tmp_path, records, reward=even_sum_of_even_prompts, **options):
-    settings = {"dynamic_sampling": True, "max_refills": 8, "max_steps": 3, "method": "gtpo", **options}
+    settings = {"dynamic_sampling": True, "max_refills": 20, "max_steps": 3, "method": "gtpo", **options}
     return tiny_trainer(tmp_path, reward=reward, records=records, **settings)
 
 

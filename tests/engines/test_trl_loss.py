@@ -10,7 +10,7 @@ def scored(trainer):
     output = trainer._generate_and_score_completions(rows(trainer))
     logprobs = trainer._score(output)[0]
     torch.manual_seed(1)
-    output["old_per_token_logps"] = logprobs + 0.4 * torch.randn_like(logprobs)
+    output["old_per_token_logps"] = logprobs + 0.8 * torch.randn_like(logprobs)
     trainer.current_gradient_accumulation_steps = 1
     return output
 

@@ -100,6 +100,9 @@ def test_refills_run_in_lockstep_on_two_ranks(tmp_path):
             own = live((local["completion_ids"], local["completion_mask"]))
             rows = live((first["rows"]["completion_ids"][mine], first["rows"]["completion_mask"][mine]))
             assert all(torch.equal(a, b) for a, b in zip(own, rows, strict=True))
+            assert local["prompt_mask"][:, -1].all()  # padded on the left, from whichever rank and round
+            read = live((local["prompt_ids"], local["prompt_mask"]))
+            assert [tiny_tokenizer().decode(ids) for ids in read] == first["prompts"][mine]
         numbers = [int(prompt.split()[0]) for prompt in first["prompts"]]
         again = even_sum_of_even_prompts(None, first["completions"], numbers)
         assert first["rewards"].tolist() == again

@@ -46,8 +46,8 @@ def tiny_model(seed=0):
 
 
 def tiny_dataset(size=48):
-    """Prompts of two or three numbers: batches are padded on the left."""
-    prompts = [f"{i % NUMBERS} {(7 * i) % NUMBERS}" + " 3" * (i % 3 == 0) for i in range(size)]
+    """Prompts of two to four numbers: batches are padded on the left."""
+    prompts = [f"{i % NUMBERS} {(7 * i) % NUMBERS}" + " 3" * (i % 3) for i in range(size)]
     return Dataset.from_dict({"prompt": prompts, "first": [i % NUMBERS for i in range(size)]})
 
 
