@@ -15,6 +15,7 @@ usage: entroshape COMMAND [options]
 commands:
   train    train a model on a task; without options the bundled model learns Countdown, in minutes on a laptop
   eval     sample answers to a task's held-out problems: Mean@n and Pass@k with intervals
+  compare  train several methods over several seeds: paired differences with intervals
   report   write the report.html of a run again
 
 entroshape COMMAND --help lists a command's options.
@@ -28,13 +29,14 @@ examples:
   entroshape train --config recipes/gtpo-7b.yaml --steps 50   a file of options, one of them overridden
   entroshape train --resume runs/countdown-gtpo-0-1           go on where a run was stopped
   entroshape eval --model runs/countdown-gtpo-0-1/model       what the trained model can do
+  entroshape compare --methods dapo,gtpo,grpo_s --seeds 5     is it better, or is it noise?
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 failed on the way, 2 refused at the door."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"train": _train, "eval": _eval, "report": _report}
+    commands = {"train": _train, "eval": _eval, "compare": _compare, "report": _report}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0
@@ -84,6 +86,24 @@ def _eval(arguments: list[str]) -> int:
     config = parse_eval(arguments)
     _silence_other_bars()
     run_eval(config, Console())
+    return 0
+
+
+def _compare(arguments: list[str]) -> int:
+    from rich.console import Console
+
+    from entroshape.experiments.command import parse_compare, run_compare
+
+    config, rest = parse_compare(arguments)
+    console = Console()
+    try:
+        run_compare(config, rest, console)
+    except KeyboardInterrupt:
+        console.print("\nstopped; the same command goes on from here")
+        return 130
+    except RuntimeError as error:
+        console.print(f"entroshape: {error}", soft_wrap=True)
+        return 1
     return 0
 
 

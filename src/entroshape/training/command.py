@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-import yaml
 
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import load_config
+from entroshape.training.values import parse_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ def _parse_options(arguments: list[str]) -> dict[str, Any]:
         name, equals, value = argument.partition("=")
         if not (name and equals):
             raise ValueError(f"expected NAME=VALUE, got {argument!r}")
-        options[name] = yaml.safe_load(value)
+        options[name] = parse_value(value)
     return options
 
 

@@ -34,12 +34,21 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     for name in content:
         if name not in names:
             raise ValueError(f"{path}: unknown option {name!r}; there are {', '.join(names)}")
+    return config_from({**content, **(overrides or {})}, str(path))
+
+
+def config_from(options: Mapping[str, Any], source: str) -> TrainConfig:
+    """A :class:`TrainConfig` from plain values, checked option by option.
+
+    Raises:
+        ValueError: a value of the wrong type or range, naming ``source`` and the option.
+    """
     try:
-        return TypeAdapter(TrainConfig).validate_python({**content, **(overrides or {})})
+        return TypeAdapter(TrainConfig).validate_python(dict(options))
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "value_error":
-            raise ValueError(f"{path}: {first['ctx']['error']}") from error
+            raise ValueError(f"{source}: {first['ctx']['error']}") from error
         raise ValueError(
-            f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; got {first['input']!r}"
+            f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}; got {first['input']!r}"
         ) from error

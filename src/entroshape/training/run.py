@@ -32,6 +32,7 @@ from entroshape.runs import RunDirectory
 from entroshape.tasks import Task, load_task
 from entroshape.training.callbacks import RunRecorder, StepProgress
 from entroshape.training.config import BUNDLED_MODEL, TrainConfig
+from entroshape.training.trackers import keep_tensorboard
 
 
 def train(config: TrainConfig, *, resume: str | Path | None = None, console: Console | None = None) -> RunDirectory:
@@ -59,7 +60,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     model, tokenizer = load_model(config.model)
     check_readable(task, config.model, tokenizer)
     run = _run_directory(config, resume, state)
-    arguments.output_dir = str(run.checkpoints_path)
+    arguments.output_dir, arguments.run_name = str(run.checkpoints_path), run.path.name
     if state.is_main_process:
         console.print(f"{config.method} on {config.task} with {config.model}: {run.path}", soft_wrap=True)
     checkpoint = _resume_point(run, config, console) if resume else None
@@ -78,6 +79,8 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
         )
         for callback in (PrinterCallback, BarOfTransformers):
             trainer.remove_callback(callback)
+        if state.is_main_process:
+            keep_tensorboard(trainer, run, checkpoint)
         evaluator = Evaluator(run, config, task, tokenizer, trainer, progress)
         trainer.add_callback(evaluator)
         evaluator.evaluate(0)

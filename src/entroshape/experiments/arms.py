@@ -1,0 +1,151 @@
+"""Arms: what a comparison compares. A method with its options, and options of training where they differ."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import product
+from typing import Any
+
+from entroshape.methods import METHODS, build_method
+from entroshape.training.config import TrainConfig
+from entroshape.training.load import config_from
+from entroshape.training.values import parse_value
+
+NOT_OF_AN_ARM = ("method", "method_options", "seed", "output", "report_to")
+"""Options of training that the comparison itself sets, or that say nothing about what is compared."""
+
+_COMMA = re.compile(r",(?![^\[\](){}]*[\])}])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One method with its options, trained with every seed.
+
+    Raises:
+        ValueError: an unknown method or option, listing the valid ones.
+    """
+
+    method: str
+    """A name of :data:`entroshape.methods.METHODS`."""
+
+    method_options: dict[str, Any] = field(default_factory=dict)
+    """Options of the method that differ from its defaults."""
+
+    train_options: dict[str, Any] = field(default_factory=dict)
+    """Options of :class:`~entroshape.training.config.TrainConfig` that differ from the comparison's own."""
+
+    def __post_init__(self) -> None:
+        build_method(self.method, self.method_options)
+
+    @property
+    def name(self) -> str:
+        """How it is written on a command line.
+
+        Example:
+            >>> Arm(method="gtpo", method_options={"alpha2": 0.5, "gate": False}).name
+            'gtpo:alpha2=0.5:gate=false'
+        """
+        options = {**self.method_options, **self.train_options}
+        return ":".join([self.method, *(f"{name}={_text(value)}" for name, value in options.items())])
+
+    @property
+    def folder(self) -> str:
+        """Its name as the name of a directory.
+
+        Example:
+            >>> Arm(method="gtpo", method_options={"entropy_clip": [0.2, 0.28]}).folder
+            'gtpo+entropy_clip=0.2-0.28'
+        """
+        safe = re.sub(r"[^\w.=+-]+", "-", self.name.replace(":", "+").replace("[", "").replace("]", ""))
+        return safe.strip("-")
+
+    def config(self, base: TrainConfig, seed: int, output: str | None = None) -> TrainConfig:
+        """The run of this arm with a seed.
+
+        Raises:
+            ValueError: an option's bad value, or options that do not go together.
+        """
+        own = {"method": self.method, "method_options": self.method_options, "seed": seed, "output": output}
+        return config_from({**base.to_dict(), **self.train_options, **own}, f"arm {self.name}")
+
+    def with_option(self, name: str, value: Any) -> Arm:
+        """This arm with one more option: the method's if it has it, else one of training."""
+        if name in _method_option_names(self.method):
+            return replace(self, method_options={**self.method_options, name: value})
+        return replace(self, train_options={**self.train_options, name: value})
+
+
+def parse_arms(methods: Sequence[str], sweeps: Sequence[str] = ()) -> list[Arm]:
+    """Arms from a command line, without repetition.
+
+    A sweep of a method's option multiplies the arms whose method has it; a sweep of an option of training, all arms.
+
+    Args:
+        methods: ``METHOD[:OPTION=VALUE]...``, several of them separated by commas or as several texts.
+        sweeps: ``OPTION=VALUE,VALUE,...``.
+
+    Raises:
+        ValueError: an unknown method or option; a sweep that no arm takes.
+
+    Example:
+        >>> [arm.name for arm in parse_arms(["dapo,gtpo"], ["alpha2=0.1,0.5"])]
+        ['dapo', 'gtpo:alpha2=0.1', 'gtpo:alpha2=0.5']
+    """
+    arms = [_parse_arm(text) for texts in methods for text in _COMMA.split(texts) if text]
+    if not arms:
+        raise ValueError(f"methods must name at least one of {', '.join(METHODS)}; got none")
+    swept = [_parse_sweep(sweep) for sweep in sweeps]
+    for name, _ in swept:
+        if not any(_takes(arm, name) for arm in arms):
+            raise ValueError(f"sweep: none of {', '.join(arm.name for arm in arms)} has an option {name!r}")
+    all_arms = [each for arm in arms for each in _multiplied(arm, swept)]
+    return list({arm.name: arm for arm in all_arms}.values())
+
+
+def _multiplied(arm: Arm, sweeps: list[tuple[str, list[Any]]]) -> list[Arm]:
+    own = [[(name, value) for value in values] for name, values in sweeps if _takes(arm, name)]
+    result = []
+    for choice in product(*own):
+        each = arm
+        for name, value in choice:
+            each = each.with_option(name, value)
+        result.append(each)
+    return result
+
+
+def _parse_arm(text: str) -> Arm:
+    method, *options = re.split(r":(?=[a-z_0-9]+=)", text)
+    arm = Arm(method=method)
+    for option in options:
+        name, _, value = option.partition("=")
+        if not _takes(arm, name):
+            valid = [*_method_option_names(method), *_train_option_names()]
+            raise ValueError(f"methods: {text!r} has an unknown option {name!r}; there are {', '.join(valid)}")
+        arm = arm.with_option(name, parse_value(value))
+    return arm
+
+
+def _parse_sweep(text: str) -> tuple[str, list[Any]]:
+    name, equals, values = text.partition("=")
+    if not (name and equals and values):
+        raise ValueError(f"sweep must look like alpha2=0.1,0.2,0.5; got {text!r}")
+    return name, [parse_value(value) for value in _COMMA.split(values)]
+
+
+def _takes(arm: Arm, name: str) -> bool:
+    return name in _method_option_names(arm.method) or name in _train_option_names()
+
+
+def _method_option_names(method: str) -> list[str]:
+    return [option.name for option in fields(METHODS[method])]
+
+
+def _train_option_names() -> list[str]:
+    return [option.name for option in fields(TrainConfig) if option.name not in NOT_OF_AN_ARM]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

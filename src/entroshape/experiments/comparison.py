@@ -1,0 +1,199 @@
+"""Comparison: the finished runs of several arms over several seeds, in one file, and what they amount to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from entroshape.experiments.arms import NOT_OF_AN_ARM, Arm, parse_arms
+from entroshape.experiments.statistics import Difference, Spread, holm, paired_difference, spread
+from entroshape.runs.files import write_aside
+from entroshape.training.config import TrainConfig
+from entroshape.training.load import config_from
+
+FORMAT = 1
+FILE = "comparison.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Arms, the options that they share, and the records of their runs."""
+
+    base: TrainConfig
+    """Options of all runs; its method, seed and output are not used."""
+
+    arms: list[Arm]
+    """In the order in which they are shown."""
+
+    baseline: str
+    """Name of the arm that the others are held against."""
+
+    records: list[dict[str, Any]]
+    """One a finished run, see :func:`entroshape.experiments.record.run_record`."""
+
+    def values(self, arm: str, metric: str, when: str = "after") -> dict[int, float]:
+        """Seed to value of a metric, for the finished runs of an arm that have it."""
+        own = (record for record in self.records if record["arm"] == arm)
+        return {record["seed"]: record[when][metric] for record in own if record[when].get(metric) is not None}
+
+    def against(self, arm: Arm) -> str | None:
+        """The arm that ``arm`` is held against; ``None`` for a baseline itself.
+
+        It is the baseline with the same options of training, if there is such an arm, else the plain baseline.
+        """
+        first = next(each for each in self.arms if each.name == self.baseline)
+        if replace(arm, train_options={}).name == replace(first, train_options={}).name:
+            return None
+        alike = replace(first, train_options=arm.train_options).name
+        return alike if any(each.name == alike for each in self.arms) else self.baseline
+
+    def seeds(self) -> list[int]:
+        """All seeds of which there is a finished run."""
+        return sorted({record["seed"] for record in self.records})
+
+    def metrics(self) -> list[str]:
+        """The metrics of the held-out problems, in the order in which they are shown."""
+        names = {name for record in self.records for name in record["after"]} - {"problems", "samples"}
+        return sorted(names, key=_place)
+
+    def with_records(self, records: Sequence[dict[str, Any]]) -> Comparison:
+        """The same with more records; of two of the same arm and seed the later one stays."""
+        by_run = {(record["arm"], record["seed"]): record for record in [*self.records, *records]}
+        names = [arm.name for arm in self.arms]
+        known = [record for record in by_run.values() if record["arm"] in names]
+        return replace(self, records=sorted(known, key=lambda record: (names.index(record["arm"]), record["seed"])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSummary:
+    """What an arm's runs amount to, metric by metric."""
+
+    arm: str
+    against: str | None
+    before: dict[str, Spread]
+    after: dict[str, Spread]
+    differences: dict[str, Difference]
+    """To the arm named by ``against``, seed by seed."""
+    adjusted: dict[str, float]
+    """P values of the differences, adjusted by Holm over all arms of the comparison, metric by metric."""
+
+
+def summarize(comparison: Comparison) -> list[ArmSummary]:
+    """Means, standard errors and paired differences of every arm that has a finished run."""
+    arms = [arm for arm in comparison.arms if any(record["arm"] == arm.name for record in comparison.records)]
+    metrics = comparison.metrics()
+    differences = {arm.name: _differences(comparison, arm, metrics) for arm in arms}
+    adjusted: dict[str, dict[str, float]] = {arm.name: {} for arm in arms}
+    for metric in metrics:
+        tested = [(name, own[metric].p) for name, own in differences.items() if metric in own]
+        tests = [(name, p) for name, p in tested if p is not None]
+        for (name, _), p in zip(tests, holm([p for _, p in tests]), strict=True):
+            adjusted[name][metric] = p
+    return [
+        ArmSummary(
+            arm=arm.name,
+            against=comparison.against(arm),
+            before=_spreads(comparison, arm, metrics, "before"),
+            after=_spreads(comparison, arm, metrics, "after"),
+            differences=differences[arm.name],
+            adjusted=adjusted[arm.name],
+        )
+        for arm in arms
+    ]
+
+
+def _spreads(comparison: Comparison, arm: Arm, metrics: Sequence[str], when: str) -> dict[str, Spread]:
+    values = {metric: list(comparison.values(arm.name, metric, when).values()) for metric in metrics}
+    return {metric: spread(own) for metric, own in values.items() if own}
+
+
+def _differences(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> dict[str, Difference]:
+    against = comparison.against(arm)
+    if against is None:
+        return {}
+    pairs = {
+        metric: paired_difference(comparison.values(arm.name, metric), comparison.values(against, metric))
+        for metric in metrics
+    }
+    return {metric: difference for metric, difference in pairs.items() if difference is not None}
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Writes the file whole: options, arms, records, and their summary for other programs to read."""
+    content = {
+        "format": FORMAT,
+        "base": shared_options(comparison.base),
+        "baseline": comparison.baseline,
+        "arms": [arm.name for arm in comparison.arms],
+        "summary": [asdict(summary) for summary in summarize(comparison)],
+        "records": comparison.records,
+    }
+    text = json.dumps(content, indent=1, allow_nan=False)
+    # Lists of plain numbers on one line each: the file is read, and compared from version to version, by people.
+    flat = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + re.sub(r"\s*\n\s*", " ", match[1]) + "]", text)
+    write_aside(path, lambda file: file.write(f"{flat}\n".encode()))
+
+
+def read_comparison(path: Path) -> Comparison:
+    """A comparison that :func:`write_comparison` wrote.
+
+    Raises:
+        ValueError: not such a file; the message names it.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, expected {FORMAT}")
+        return Comparison(
+            base=config_from(content["base"], str(path)),
+            arms=parse_arms(content["arms"]),
+            baseline=content["baseline"],
+            records=content["records"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no comparison that could be gone on with: {error}") from error
+
+
+def shared_options(base: TrainConfig) -> dict[str, Any]:
+    """The options of ``base`` that all runs share, unless an arm says otherwise."""
+    own = (*NOT_OF_AN_ARM, *ONLY_WHERE)
+    return {option.name: getattr(base, option.name) for option in fields(base) if option.name not in own}
+
+
+ONLY_WHERE = ("save_every", "rollouts_every", "threads", "device")
+"""Options that change where and how runs are kept or computed, not what is compared."""
+
+
+def check_same(comparison: Comparison, base: TrainConfig, path: Path) -> None:
+    """Refuses to add runs with other options.
+
+    Raises:
+        ValueError: naming the option and both values.
+    """
+    there, wanted = shared_options(comparison.base), shared_options(base)
+    for name, value in wanted.items():
+        if there[name] != value:
+            raise ValueError(
+                f"{path} holds a comparison with {name} = {there[name]!r}; got {value!r}. Choose another --output, "
+                "or leave the option as it was"
+            )
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share between 0 and 1, shown in per cent.
+
+    Example:
+        >>> is_share("pass@16"), is_share("entropy")
+        (True, False)
+    """
+    return "@" in metric or metric == "share_cut"
+
+
+def _place(metric: str) -> tuple[int, int, str]:
+    kind, _, k = metric.partition("@")
+    kinds = ("mean", "majority", "pass", "reward", "entropy", "length", "share_cut")
+    return (kinds.index(kind) if kind in kinds else len(kinds), int(k or 0), metric)

@@ -1,0 +1,59 @@
+"""One finished run as a comparison keeps it: small enough for a repository, enough to draw and count everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entroshape.evaluation import pass_curve
+from entroshape.experiments.arms import Arm
+from entroshape.runs import RunDirectory
+from entroshape.training.config import TrainConfig
+
+CURVES = ("success_rate", "reward", "entropy", "entropy_success", "entropy_failure", "completion_length", "share_cut")
+"""Metrics of training that are kept step by step."""
+
+INTERVALS = ("_low", "_high")
+"""Ends of intervals over problems; a comparison's intervals are over seeds."""
+
+
+def is_finished(run: RunDirectory, config: TrainConfig) -> bool:
+    """Whether the run has come to its last evaluation."""
+    return run.config_path.is_file() and config.steps in run.evaluation_steps()
+
+
+def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, Any]:
+    """What a comparison keeps of a finished run.
+
+    Returns:
+        ``arm``, ``seed``, ``steps``; ``before`` and ``after``, the metrics of the held-out problems; ``pass_curve``,
+        Pass@k after training for ``k`` from 1 to ``n``; ``curves``, one list a metric of training; ``evaluations``
+        on the way; ``seconds`` of training; ``environment``.
+
+    Raises:
+        ValueError: the run is not finished, or a file of it is damaged.
+    """
+    lines = run.read_metrics()
+    rows, after = run.read_evaluation(config.steps)
+    steps = run.evaluation_steps()
+    curves = {name: [_rounded(line.get(name)) for line in lines] for name in CURVES if name in (lines or [{}])[-1]}
+    seconds = sum(value for line in lines for name, value in line.items() if name.startswith("seconds_"))
+    return {
+        "arm": arm.name,
+        "seed": config.seed,
+        "steps": config.steps,
+        "before": _metrics(run.read_evaluation(0)[1]),
+        "after": _metrics(after),
+        "pass_curve": [_rounded(point["value"]) for point in pass_curve(rows)],
+        "curves": {"step": [line["step"] for line in lines], **curves},
+        "evaluations": {str(step): _metrics(run.read_evaluation(step)[1]) for step in steps if 0 < step < config.steps},
+        "seconds": round(seconds, 1),
+        "environment": run.read_config().get("environment"),
+    }
+
+
+def _metrics(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: _rounded(value) for name, value in metrics.items() if not name.endswith(INTERVALS)}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")

@@ -1,0 +1,196 @@
+"""Running what a comparison still lacks: each run a plain ``entroshape train`` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from entroshape.experiments.arms import Arm
+from entroshape.experiments.record import is_finished, run_record
+from entroshape.runs import RunDirectory
+from entroshape.runs.files import read_lines
+from entroshape.training.config import TrainConfig
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where a run that a kill left behind has to be ended by hand
+    fcntl = None  # type: ignore[assignment]
+
+SECONDS_BETWEEN_LOOKS = 1.0
+OF_THE_START = (
+    "task",
+    "reward",
+    "model",
+    "temperature",
+    "max_completion_length",
+    "lora_rank",
+    "train_size",
+    "eval_problems",
+    "eval_samples",
+    "seed",
+    "device",
+    "threads",
+)
+"""Options that the evaluation before training depends on: arms that share them share it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run that is still to be done."""
+
+    arm: Arm
+    config: TrainConfig
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.arm.name}, seed {self.config.seed}"
+
+    @property
+    def log(self) -> Path:
+        """What the run prints."""
+        return self.path.with_name(f"{self.path.name}.log")
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever does the run."""
+        return self.path.with_name(f".{self.path.name}.lock")
+
+
+class Runner:
+    """Does jobs side by side, each in its own process, and hands over each finished run's record.
+
+    Killed at any moment it loses nothing but the steps since the last checkpoints: the next call goes on.
+
+    Args:
+        parallel: runs at a time.
+        console: where to show progress.
+        keep_checkpoints: keep what runs could be resumed from after they are finished.
+    """
+
+    def __init__(self, parallel: int, console: Console, *, keep_checkpoints: bool = False) -> None:
+        self._parallel, self._console, self._keep = parallel, console, keep_checkpoints
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._stopped = threading.Event()
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        )
+
+    def run(self, jobs: list[Job], finished: Callable[[dict[str, Any]], None]) -> list[Job]:
+        """Does all jobs; ``finished`` is called with each record, one at a time, as soon as it is there.
+
+        Returns:
+            The jobs that failed; what they printed is in their ``log``.
+        """
+        failed = []
+        with self._progress, ThreadPoolExecutor(self._parallel) as pool, self._stopping():
+            overall = self._progress.add_task("runs", total=len(jobs))
+            futures = {pool.submit(self._do, job): job for job in jobs}
+            for future in as_completed(futures):
+                job, record = futures[future], future.result()
+                if record is None:
+                    failed.append(job)
+                    self._console.print(f"{job.name} failed: see {job.log}", soft_wrap=True)
+                else:
+                    finished(record)
+                self._progress.advance(overall)
+        return failed
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """On the way out by an interrupt, ends the runs that are going on and starts no others."""
+        try:
+            yield
+        except BaseException:
+            self._stopped.set()
+            for process in list(self._processes):
+                process.send_signal(signal.SIGTERM)
+            raise
+
+    def _do(self, job: Job) -> dict[str, Any] | None:
+        run = RunDirectory(job.path)
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+        with job.lock.open("ab") as lock:
+            self._wait_for(lock)
+            if self._stopped.is_set():
+                return None
+            if not is_finished(run, job.config):
+                self._prepare(run, job)
+                if self._train(job, lock.fileno()):
+                    return None
+        record = run_record(run, job.arm, job.config)
+        if not self._keep:
+            shutil.rmtree(run.checkpoints_path, ignore_errors=True)
+        return record
+
+    def _wait_for(self, lock: IO[bytes]) -> None:
+        """A run outlives a comparison that was killed; it holds the lock, and is waited for."""
+        if fcntl is None:
+            return
+        while not self._stopped.wait(0):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._stopped.wait(SECONDS_BETWEEN_LOOKS)
+            else:
+                return
+
+    def _prepare(self, run: RunDirectory, job: Job) -> None:
+        if not run.config_path.is_file():
+            RunDirectory.create(job.path).write_config(job.config.to_dict())
+        donor = next(_evaluated_starts(job), None)
+        if donor is not None and 0 not in run.evaluation_steps():
+            rows, metrics = donor.read_evaluation(0)
+            run.write_evaluation(0, rows, metrics)
+
+    def _train(self, job: Job, lock: int) -> int:
+        # A plain run that was not begun is resumed from nothing: one command for the first time and for all others.
+        command = [sys.executable, "-m", "entroshape", "train", "--resume", str(job.path)]
+        threads = str(job.config.threads or 1 if self._parallel > 1 else os.cpu_count() or 1)
+        with job.log.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": threads},
+                start_new_session=True,
+                pass_fds=(lock,) if fcntl else (),
+            )
+        self._processes.add(process)
+        bar = self._progress.add_task(job.name, total=job.config.steps)
+        try:
+            while process.poll() is None:
+                self._show(bar, job)
+                self._stopped.wait(SECONDS_BETWEEN_LOOKS)
+        finally:
+            self._progress.remove_task(bar)
+            self._processes.discard(process)
+        return process.returncode
+
+    def _show(self, bar: TaskID, job: Job) -> None:
+        self._progress.update(bar, completed=len(read_lines(RunDirectory(job.path).metrics_path)))
+
+
+def _evaluated_starts(job: Job) -> Iterator[RunDirectory]:
+    """Runs beside this one, of other arms with the same start, whose evaluation before training is done."""
+    wanted = [getattr(job.config, name) for name in OF_THE_START]
+    for path in sorted(job.path.parent.parent.glob(f"*/{job.path.name}")):
+        run = RunDirectory(path)
+        if path != job.path and run.config_path.is_file() and 0 in run.evaluation_steps():
+            config = run.read_config()
+            if [config.get(name) for name in OF_THE_START] == wanted:
+                yield run

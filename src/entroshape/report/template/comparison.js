@@ -1,0 +1,173 @@
+// Draws a comparison with Observable Plot from the JSON that the page holds: a forest plot of differences, curves with
+// bands over seeds for the arms that are ticked, and the table of all figures.
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("comparison-data").textContent);
+  const [INK, MUTED, LINE, CARD] = ["ink", "muted", "line", "card"].map((name) => `var(--${name})`);
+  const COLOURS = ["blue", "vermillion", "green", "orange", "purple", "gray"].map((name) => `var(--${name})`);
+  const FIRST = 4; // arms beside the baseline that are drawn until the reader chooses
+  const PERCENT = { scale: 100, text: d3.format(".1f"), signed: d3.format("+.1f"), unit: " %" };
+  const NUMBER = { scale: 1, text: d3.format(".3~g"), signed: d3.format("+.3~g"), unit: "" };
+  const CURVES = [
+    { key: "pass", title: "Pass@k on held-out problems", note: "Share of problems that at least one of k samples solves.", x: "k (samples)", percent: true },
+    { key: "success_rate", title: "Success rate", note: "Of the responses sampled in training.", x: "step", percent: true },
+    { key: "entropy", title: "Entropy", note: "Of the sampling policy, nats per token.", x: "step" },
+    { key: "entropy_success", title: "Entropy of successes", note: "Nats per token.", x: "step" },
+    { key: "entropy_failure", title: "Entropy of failures", note: "Nats per token.", x: "step" },
+    { key: "completion_length", title: "Completion length", note: "Tokens per response.", x: "step" },
+    { key: "share_cut", title: "Cut at the limit", note: "Share of responses that did not end.", x: "step", percent: true },
+  ];
+
+  const element = (name, properties = {}, ...children) => {
+    const node = Object.assign(document.createElement(name), properties);
+    node.append(...children);
+    return node;
+  };
+  const formatOf = (metric) => (metric.share ? PERCENT : NUMBER);
+  const STYLE = { fontFamily: "inherit", fontSize: "12px", color: MUTED, background: "none", overflow: "visible" };
+
+  // --- arms ---------------------------------------------------------------------------------------------------------
+
+  const others = data.arms.filter((arm) => arm.name !== data.baseline);
+  const colours = new Map(others.map((arm, i) => [arm.name, COLOURS[i % COLOURS.length]]));
+  colours.set(data.baseline, INK);
+  const dashes = new Map(others.map((arm, i) => [arm.name, [undefined, "6 3", "2 3"][Math.floor(i / COLOURS.length) % 3]]));
+  const drawn = new Set([data.baseline, ...others.slice(0, FIRST).map((arm) => arm.name)]);
+
+  function fillArms() {
+    document.getElementById("arms").append(...data.arms.map((arm) => {
+      const box = element("input", { type: "checkbox", checked: drawn.has(arm.name), value: arm.name });
+      box.addEventListener("change", () => { box.checked ? drawn.add(arm.name) : drawn.delete(arm.name); drawCurves(); });
+      const label = element("label", {}, box, arm.name);
+      label.style.setProperty("--key", colours.get(arm.name));
+      return label;
+    }));
+  }
+
+  // --- forest plot --------------------------------------------------------------------------------------------------
+
+  let metric = data.metrics[0];
+
+  function fillMetrics() {
+    document.getElementById("metrics").append(...data.metrics.map((each) => {
+      const radio = element("input", { type: "radio", name: "metric", value: each.name, checked: each === metric });
+      radio.addEventListener("change", () => { metric = each; drawForest(); });
+      return element("label", {}, radio, each.name);
+    }));
+  }
+
+  function drawForest() {
+    const plot = document.getElementById("forest");
+    const format = formatOf(metric);
+    const rows = data.arms.filter((arm) => arm.differences[metric.name]).map((arm) => {
+      const { mean, low, high, n, adjusted, seeds_needed: needed } = arm.differences[metric.name];
+      const scaled = (value) => (value === null ? null : value * format.scale);
+      const interval = low === null ? "one seed" : `${format.signed(scaled(low))} to ${format.signed(scaled(high))}${format.unit}`;
+      const text = [`${arm.name} - ${arm.against}`, `${format.signed(scaled(mean))}${format.unit}  (${interval})`, `${n} seeds`,
+        ...(adjusted === null ? [] : [`p adjusted: ${d3.format(".2~g")(adjusted)}`]), ...(n > 1 ? [`seeds needed: ${needed ?? "more than 100,000"}`] : [])].join("\n");
+      return { name: arm.name, mean: scaled(mean), low: scaled(low ?? mean), high: scaled(high ?? mean), stands: adjusted !== null && adjusted < 0.05, text };
+    });
+    if (!rows.length) { plot.replaceChildren(element("p", { className: "empty" }, "Nothing to hold against the baseline yet.")); return; }
+    const single = data.arms.flatMap((arm) => (arm.seeds[metric.name] ?? []).map((value) => ({ name: arm.name, value: value * format.scale })));
+    const colour = (row) => (row.stands ? "var(--blue)" : MUTED);
+    const longest = d3.max(rows, (row) => row.name.length);
+    const width = Math.max(320, plot.clientWidth);
+    const narrow = width < 560;
+    const svg = Plot.plot({
+      width, height: 60 + (narrow ? 44 : 30) * rows.length, marginLeft: narrow ? 8 : Math.min(0.5 * width, 16 + 7 * longest), marginRight: 20, marginBottom: 40, style: STYLE,
+      x: { label: `difference in ${metric.name}${metric.share ? ", points of a per cent" : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, zero: true, ticks: narrow ? 5 : 9 },
+      y: { domain: rows.map((row) => row.name), label: null, axis: null },
+      marks: [
+        Plot.gridX({ stroke: LINE, strokeOpacity: 1, ticks: narrow ? 5 : 9 }),
+        Plot.ruleX([0], { stroke: INK }),
+        narrow
+          ? Plot.text(rows, { y: "name", text: "name", frameAnchor: "left", dy: -14, fill: INK })
+          : Plot.axisY({ tickSize: 0, color: INK, label: null }),
+        Plot.dot(single, { y: "name", x: "value", r: 2, fill: MUTED, fillOpacity: 0.5, dy: 7 }),
+        Plot.ruleY(rows, { y: "name", x1: "low", x2: "high", stroke: colour, strokeWidth: 2.5 }),
+        Plot.dot(rows, { y: "name", x: "mean", r: 5, fill: (row) => (row.stands ? "var(--blue)" : CARD), stroke: colour, strokeWidth: 2 }),
+        Plot.tip(rows, Plot.pointerY({ y: "name", x: "mean", title: "text", fill: CARD, stroke: MUTED, fontSize: 12, lineHeight: 1.3 })),
+      ],
+    });
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `Differences in ${metric.name}, with 95 % intervals; the table below has the figures.`);
+    plot.replaceChildren(svg);
+  }
+
+  // --- curves -------------------------------------------------------------------------------------------------------
+
+  const pointsOf = (arm, chart) => (chart.key === "pass" ? arm.pass : arm.curves[chart.key]) ?? [];
+  const shown = CURVES.filter((chart) => data.arms.some((arm) => pointsOf(arm, chart).some(({ mean }) => mean !== 0)));
+
+  function fillCharts() {
+    document.getElementById("charts").append(...shown.map((chart) => {
+      chart.plot = element("div", { className: "plot" });
+      return element("figure", { className: "card" }, element("h3", {}, chart.title), element("p", { className: "note" }, chart.note), chart.plot);
+    }));
+  }
+
+  function drawCurves() {
+    for (const chart of shown) {
+      const scale = chart.percent ? 100 : 1;
+      const rows = data.arms.filter((arm) => drawn.has(arm.name)).flatMap((arm) => pointsOf(arm, chart)
+        .map(({ x, mean, low, high }) => ({ name: arm.name, x, mean: scale * mean, low: scale * low, high: scale * high })));
+      if (!rows.length) { chart.plot.replaceChildren(element("p", { className: "empty" }, "Tick an arm above.")); continue; }
+      const most = d3.max(rows, (row) => row.x);
+      const powers = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
+      const x = chart.key === "pass" ? { type: "log", base: 2, ticks: powers, tickFormat: "d" } : { ticks: 6, tickFormat: "~s" };
+      const text = chart.percent ? (value) => `${d3.format(".1f")(value)} %` : d3.format(".3~g");
+      const tips = d3.groups(rows, (row) => row.x).map(([place, at]) => ({ x: place, mean: d3.max(at, (row) => row.mean),
+        text: [`${chart.key === "pass" ? "k =" : "step"} ${place}`, ...d3.sort(at, (row) => -row.mean).map((row) => `${row.name}: ${text(row.mean)}`)].join("\n") }));
+      const svg = Plot.plot({
+        width: Math.max(280, chart.plot.clientWidth), height: 260, marginLeft: 44, marginRight: 12, marginBottom: 36, style: STYLE,
+        x: { label: chart.x, labelAnchor: "right", labelArrow: "none", ...x },
+        y: { label: null, nice: true, ticks: 5, tickSize: 0, tickFormat: chart.percent ? (value) => `${value} %` : undefined },
+        marks: [
+          Plot.gridY({ stroke: LINE, strokeOpacity: 1, ticks: 5 }),
+          Plot.areaY(rows, { x: "x", y1: "low", y2: "high", z: "name", fill: (row) => colours.get(row.name), fillOpacity: 0.13 }),
+          ...[...new Set(rows.map((row) => row.name))].map((name) => Plot.lineY(rows.filter((row) => row.name === name),
+            { x: "x", y: "mean", stroke: colours.get(name), strokeWidth: name === data.baseline ? 2.4 : 1.8, strokeDasharray: dashes.get(name) })),
+          Plot.ruleX(tips, Plot.pointerX({ x: "x", stroke: MUTED, strokeOpacity: 0.6 })),
+          Plot.tip(tips, Plot.pointerX({ x: "x", y: "mean", title: "text", fill: CARD, stroke: MUTED, fontSize: 12, lineHeight: 1.3 })),
+        ],
+      });
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", `${chart.title}: ${chart.note}`);
+      chart.plot.replaceChildren(svg);
+    }
+  }
+
+  // --- table --------------------------------------------------------------------------------------------------------
+
+  function fillTable() {
+    const head = element("tr", {}, element("th", {}, ""), element("th", {}, "seeds"), ...data.metrics.map((each) => element("th", {}, each.name)));
+    const body = data.arms.map((arm) => element("tr", {}, element("th", { scope: "row" }, arm.name),
+      element("td", {}, String(d3.max(Object.values(arm.after), (each) => each.n))), ...data.metrics.map((each) => cell(arm, each))));
+    document.getElementById("table").append(element("thead", {}, head), element("tbody", {}, ...body));
+  }
+
+  function cell(arm, each) {
+    const [format, after, difference] = [formatOf(each), arm.after[each.name], arm.differences[each.name]];
+    if (!after) return element("td", {}, "-");
+    const error = after.se === null ? "" : ` ± ${format.text(after.se * format.scale)}`;
+    const node = element("td", {}, `${format.text(after.mean * format.scale)}${error}${format.unit}`);
+    if (difference && difference.low !== null) {
+      const [mean, low, high] = [difference.mean, difference.low, difference.high].map((value) => format.signed(value * format.scale));
+      node.append(element("small", {}, `${mean} (${low} to ${high}), ${difference.seeds_needed ?? "> 100,000"} seeds`));
+      node.classList.toggle("clear", difference.adjusted !== null && difference.adjusted < 0.05);
+    }
+    return node;
+  }
+
+  // --- the page -----------------------------------------------------------------------------------------------------
+
+  fillArms();
+  fillMetrics();
+  fillCharts();
+  fillTable();
+  const redraw = () => { drawForest(); drawCurves(); };
+  redraw();
+  let pending = 0;
+  addEventListener("resize", () => { clearTimeout(pending); pending = setTimeout(redraw, 120); });
+  document.documentElement.dataset.drawn = document.querySelectorAll(".plot svg").length;
+})();

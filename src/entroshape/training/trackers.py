@@ -1,0 +1,27 @@
+"""Where trackers write: TensorBoard's files go into the run's directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import Trainer
+from transformers.integrations import TensorBoardCallback
+
+from entroshape.runs import RunDirectory
+
+
+def keep_tensorboard(trainer: Trainer, run: RunDirectory, checkpoint: Path | None) -> None:
+    """Makes TensorBoard write to ``<run>/tensorboard``, if the trainer reports to it; call it on the main process.
+
+    ``TENSORBOARD_LOGGING_DIR``, transformers' own setting, goes first where it is set.
+
+    Args:
+        trainer: before its training starts.
+        run: whose directory.
+        checkpoint: what a resumed run goes on from. What was logged past it is taken back, because it is done again.
+    """
+    again = int(checkpoint.name.rpartition("-")[2]) + 1 if checkpoint else None
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback):
+            callback.logging_dir = callback.logging_dir or str(run.path / "tensorboard")
+            callback.tb_writer = callback._SummaryWriter(log_dir=callback.logging_dir, purge_step=again)

@@ -1,0 +1,29 @@
+"""Values of options as people write them on a command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+def parse_value(text: str) -> Any:
+    """A number, ``true``, ``false``, ``null``, ``[list]`` or ``{map}`` as YAML reads it; anything else is text.
+
+    Raises:
+        ValueError: brackets or quotes that do not close.
+
+    Example:
+        >>> [parse_value(text) for text in ("0.2", "1e-4", "false", "row", "[0.2, 0.28]")]
+        [0.2, 0.0001, False, 'row', [0.2, 0.28]]
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{text!r} is not a value: {error}") from error
+    if isinstance(value, str):  # YAML takes 1e-4, without a point, for text
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,173 @@
+"""``entroshape compare`` for real: the bundled model, two methods, two seeds, a kill, and more seeds afterwards."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from entroshape.cli import main
+from entroshape.experiments import read_comparison
+from entroshape.experiments.command import parse_compare, plan
+from entroshape.runs import RunDirectory
+
+SMALL = [
+    "--steps=2",
+    "--prompts-per-step=2",
+    "--num-generations=8",
+    "--train-size=100",
+    "--eval-problems=8",
+    "--eval-samples=4",
+    "--max-refills=1",
+    "--save-every=1",
+    "--rollouts-every=0",
+    "--device=cpu",
+]
+TIMES = ("seconds", "environment")
+
+pytestmark = pytest.mark.slow
+
+
+def compare(output, *arguments):
+    return ["compare", f"--output={output}", "--parallel=2", *arguments]
+
+
+def timeless(comparison):
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in comparison.records]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Two methods over two seeds."""
+    output = tmp_path_factory.mktemp("finished")
+    assert main(compare(output, "--methods", "dapo,gtpo", "--seeds=2", *SMALL)) == 0
+    return output
+
+
+def test_a_comparison_leaves_its_figures_its_pictures_and_its_runs(finished):
+    comparison = read_comparison(finished / "comparison.json")
+    assert [(record["arm"], record["seed"]) for record in comparison.records] == [
+        ("dapo", 0), ("dapo", 1), ("gtpo", 0), ("gtpo", 1),
+    ]  # fmt: skip
+    for record in comparison.records:
+        assert len(record["pass_curve"]) == 4
+        assert record["curves"]["step"] == [1, 2]
+        assert record["after"]["mean@4"] == pytest.approx(record["pass_curve"][0], abs=1e-4)
+    assert (finished / "comparison.html").stat().st_size > 100_000
+    run = RunDirectory.open(finished / "runs" / "gtpo" / "seed-1")
+    assert run.evaluation_steps() == [0, 2]
+    assert run.report_path.is_file()
+    assert (run.path / "model" / "model.safetensors").is_file()
+    assert not run.checkpoints_path.exists()
+
+
+def test_methods_of_a_seed_start_alike_see_the_same_prompts_and_are_asked_the_same(finished):
+    dapo, gtpo = (RunDirectory.open(finished / "runs" / method / "seed-0") for method in ("dapo", "gtpo"))
+    other_seed = RunDirectory.open(finished / "runs" / "dapo" / "seed-1")
+    assert dapo.read_evaluation(0) == gtpo.read_evaluation(0)
+    assert dapo.read_evaluation(0)[0] != other_seed.read_evaluation(0)[0]
+    # The first step samples from the same weights with the same draws: only what it teaches differs.
+    first = [run.read_metrics()[0] for run in (dapo, gtpo)]
+    assert first[0]["reward"] == first[1]["reward"]
+    assert first[0]["entropy"] == first[1]["entropy"]
+    assert dapo.read_evaluation(2)[0] != gtpo.read_evaluation(2)[0]
+
+
+def test_the_start_that_is_taken_over_is_the_one_that_the_run_would_have_sampled(finished, tmp_path):
+    """Whichever of the two was second was handed the first one's evaluation: sampled anew, it is the same."""
+    output = tmp_path / "alone"
+    assert main(["train", "--method=gtpo", "--seed=1", f"--output={output}", *SMALL]) == 0
+    alone, compared = RunDirectory.open(output), RunDirectory.open(finished / "runs" / "gtpo" / "seed-1")
+    for step in (0, 2):
+        assert alone.read_evaluation(step) == compared.read_evaluation(step)
+
+
+def test_nothing_is_trained_twice_even_without_the_run_directories(finished, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "comparison.json").write_bytes((finished / "comparison.json").read_bytes())
+    assert main(compare(copy, "--seeds=2")) == 0
+    assert "4 runs, 4 of them done" in capsys.readouterr().out.replace("\n", " ")
+    assert not (copy / "runs").exists()
+    assert (copy / "comparison.json").read_bytes() == (finished / "comparison.json").read_bytes()
+
+
+def test_another_option_is_refused_by_name(finished, capsys):
+    other = [option for option in SMALL if "steps=2" not in option] + ["--steps=3"]
+    assert main(compare(finished, "--methods=dapo", *other)) == 2
+    assert "steps = 2; got 3. Choose another --output" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods=dapo", "--seed=3"], "--seed is not for compare"),
+        (["--methods=dapo", "--method-options", "alpha2=1"], "--method-options is not for compare"),
+        (["--methods=dapo", "--resume=x"], "--resume is not for compare"),
+        (["--seeds=2"], "methods must name what is compared"),
+        (["--methods=dapo", "--baseline=gtpo"], "baseline must be one of dapo; got 'gtpo'"),
+        (["--methods=gtpo:steps=0"], "arm gtpo:steps=0: steps must be"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(arguments, message, tmp_path, capsys):
+    assert main(compare(tmp_path / "new", *arguments)) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("option", ["--stpes=3", "--seeds=0", "--parallel=0"])
+def test_an_option_that_is_unknown_or_out_of_range_is_refused(option, tmp_path):
+    with pytest.raises(SystemExit) as refused:
+        main(compare(tmp_path / "new", "--methods=dapo", option))
+    assert refused.value.code == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_arm_with_options_of_training_is_held_against_the_baseline_with_the_same(tmp_path):
+    config, rest = parse_compare(
+        [f"--output={tmp_path}", "--methods", "dapo,gtpo", "dapo:steps=5", "gtpo:steps=5,gtpo:steps=6"]
+    )
+    comparison, _ = plan(config, rest)
+    assert {arm.name: comparison.against(arm) for arm in comparison.arms} == {
+        "dapo": None, "gtpo": "dapo", "dapo:steps=5": None, "gtpo:steps=5": "dapo:steps=5", "gtpo:steps=6": "dapo",
+    }  # fmt: skip
+
+
+def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, capsys):
+    code = main(compare(tmp_path / "new", "--methods", "dapo,dapo:reward=no_such_module:reward", "--seeds=1", *SMALL))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert code == 1
+    assert "1 of 2 runs failed" in printed
+    assert "seed-0.log" in printed
+    assert [record["arm"] for record in read_comparison(tmp_path / "new" / "comparison.json").records] == ["dapo"]
+
+
+def test_a_kill_loses_no_run_and_no_run_is_done_by_two(finished, tmp_path):
+    output = tmp_path / "killed"
+    command = [sys.executable, "-m", "entroshape"]
+    command += compare(output, "--methods", "dapo,gtpo", "--seeds=2", *SMALL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not list(output.glob("runs/*/seed-0/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(json.loads((output / "comparison.json").read_text())["records"])
+    assert done < 4
+    # The runs that were going on outlive the kill; the next call waits for them instead of doing them beside them.
+    assert main(compare(output, "--methods", "dapo,gtpo", "--seeds=2", *SMALL)) == 0
+    again, whole = (read_comparison(path / "comparison.json") for path in (output, finished))
+    assert timeless(again) == timeless(whole)
+
+
+def test_more_seeds_and_arms_are_added_to_what_is_there(finished, tmp_path):
+    """Last, for it changes what the others look at."""
+    before = read_comparison(finished / "comparison.json")
+    assert main(compare(finished, "--methods=grpo_s", "--seeds=1", *SMALL)) == 0
+    after = read_comparison(finished / "comparison.json")
+    assert [arm.name for arm in after.arms] == ["dapo", "gtpo", "grpo_s"]
+    assert after.records[:4] == before.records
+    assert [(record["arm"], record["seed"]) for record in after.records[4:]] == [("grpo_s", 0)]
