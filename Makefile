@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types format results bench clean
+.PHONY: help train test lint types format docs results bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,10 @@ types: $(VENV)/.test ## Check types
 format: $(VENV)/.test ## Format the code in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.test ## Build the documentation site into site/; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q docs site
+	@echo site/index.html
 
 results: $(VENV)/.test ## Rerun what docs/results.md shows (five seeds, about 8 minutes on 2 cores)
 	$(BIN)/python scripts/results.py
@@ -48,5 +52,5 @@ $(VENV)/.train: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing entroshape and its development tools into $(VENV) (a few minutes the first time)"
-	$(PIP) --editable '.[all,dev]'
+	$(PIP) --editable '.[all,dev,docs]'
 	@touch $(VENV)/.train $@

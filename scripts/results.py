@@ -1,116 +1,160 @@
-"""Reruns what docs/results.md and the README's picture show: the embedded default over several seeds.
+"""Reruns what docs/results.md shows: every setting is one ``entroshape compare``.
 
-    python scripts/results.py --seeds 0 1 2
+    python scripts/results.py                       # trains what is missing, then writes tables and pictures
+    python scripts/results.py countdown --seeds 10  # one setting, more seeds
+    python scripts/results.py --only-write          # from the figures that are there
 
-Each seed is one plain ``entroshape train --seed N``; runs that are already there are kept, so a rerun with more seeds
-adds to them. The raw figures go to docs/results/, the table into docs/results.md, the curve to docs/images/.
+The figures of every run are kept in docs/results/SETTING/comparison.json: a rerun trains only what they lack. Tables go
+into docs/results.md between its markers, pictures into docs/images/.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+from results_pictures import draw_curves, draw_forest, draw_learning
 
-from entroshape.runs import RunDirectory
+from entroshape.experiments import Comparison, Difference, Spread, read_comparison, summarize
+from entroshape.experiments.comparison import FILE, is_share
+from entroshape.experiments.table import resolved
 
 ROOT = Path(__file__).resolve().parents[1]
-METRICS = ("mean@16", "pass@1", "pass@4", "pass@16", "length", "share_cut", "entropy")
-BEGIN, END = "<!-- embedded default: begin -->", "<!-- embedded default: end -->"
+SHOWN = ("mean@32", "pass@16", "pass@32")
+PLAIN = ("entropy", "length")
+
+READINGS = [
+    "dapo",
+    "gtpo",
+    "gtpo_random",
+    "gtpo_uniform",
+    "grpo_s",
+    "grpo",
+    "dapo_forking",
+    "gtpo:normalization=joint",
+    "gtpo:normalization=within",
+    "gtpo_surprisal",
+    "gtpo:entropy_clip=[0.2,0.28]",
+    "gtpo:comparison_scope=batch",
+    "gtpo:axis=row",
+    "gtpo:axis=matrix",
+    "gtpo:dynamic_sampling=false",
+    "gtpo:gate=false:dynamic_sampling=false",
+]
+"""Methods, readings of the paper and controls."""
 
 
-def train(seed: int, steps: int, runs: Path) -> dict:
-    """One run, unless it is there already; its figures before and after, and its curve."""
-    path = runs / f"seed-{seed}"
-    if not (path / "report.html").is_file():
-        fresh = ["--device", "cpu", "--steps", str(steps), "--seed", str(seed), "--output", str(path)]
-        options = ["--resume", str(path)] if (path / "config.yaml").is_file() else fresh
-        command = [sys.executable, "-m", "entroshape", "train", *options]
-        log = runs / f"seed-{seed}.log"
-        with log.open("w") as out:
-            done = subprocess.run(
-                command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
-            )
-        if done.returncode:
-            raise SystemExit(f"seed {seed} failed; see {log}")
-    run = RunDirectory.open(path)
-    curve = [{k: row[k] for k in ("step", "success_rate", "entropy") if k in row} for row in run.read_metrics()]
-    seconds = sum(v for row in run.read_metrics() for k, v in row.items() if k.startswith("seconds_"))
-    evaluations = {name: run.read_evaluation(step)[1] for name, step in (("before", 0), ("after", steps))}
-    return {"seed": seed, "steps": steps, "training_seconds": round(seconds, 1), **evaluations, "curve": curve}
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One comparison of the results."""
+
+    arms: list[str]
+    options: list[str]
+    warm_start: list[str] | None = None
+    """Arguments of scripts/warm_start.py for the model that it starts from, where it is not the bundled one."""
+    seeds: int = 5
 
 
-def table(results: list[dict]) -> str:
-    """Before, after and their difference, mean and standard deviation over seeds."""
-    lines = [
-        "| | before | after, mean over seeds (sd) | after, by seed | gain, smallest of the seeds |",
-        "|---|---|---|---|---|",
-    ]
-    for name in METRICS:
-        before = [r["before"][name] for r in results]
-        after = [r["after"][name] for r in results]
-        spread = statistics.stdev(after) if len(after) > 1 else float("nan")
-        gains = [a - b for a, b in zip(after, before, strict=True)]
-        each = ", ".join(f"{value:.3f}" for value in after)
-        mean = f"{statistics.mean(after):.3f} ({spread:.3f})"
-        lines.append(f"| {name} | {statistics.mean(before):.3f} | {mean} | {each} | {min(gains):+.3f} |")
-    seconds = ", ".join(f"{r['training_seconds']:.0f}" for r in results)
-    steps = results[0]["steps"]
-    lines += [
-        "",
-        f"{len(results)} seeds ({', '.join(str(r['seed']) for r in results)}), {steps} steps each; seconds of "
-        f"training by seed, two runs side by side with one thread each: {seconds}. Python {platform.python_version()}.",
-    ]
-    return "\n".join(lines)
+SETTINGS = {
+    "countdown": Setting(arms=READINGS, options=["--eval-samples=32"]),
+}
 
 
-def draw(results: list[dict], path: Path) -> None:
-    """Success rate and entropy over the steps, one line a seed."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
-    for axis, name, label in zip(
-        axes, ("success_rate", "entropy"), ("success rate of sampled responses", "policy entropy, nats"), strict=True
-    ):
-        for result, colour in zip(results, ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"), strict=False):
-            steps = [row["step"] for row in result["curve"]]
-            values = [row[name] for row in result["curve"]]
-            smooth = [statistics.mean(values[max(0, i - 9) : i + 1]) for i in range(len(values))]
-            axis.plot(steps, values, color=colour, alpha=0.2, linewidth=0.8)
-            axis.plot(steps, smooth, color=colour, label=f"seed {result['seed']}")
-        axis.set(xlabel="step", title=label)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylim(bottom=0)
-    axes[0].legend(frameon=False)
-    figure.savefig(path, dpi=160)
+def compare(name: str, setting: Setting, seeds: int | None) -> None:
+    """Trains what the figures of a setting lack."""
+    if setting.warm_start is not None:
+        model = ROOT / setting.warm_start[setting.warm_start.index("--output") + 1]
+        if not (model / "config.json").is_file():
+            subprocess.run([sys.executable, "scripts/warm_start.py", *setting.warm_start], cwd=ROOT, check=True)
+    command = [sys.executable, "-m", "entroshape", "compare", "--output", f"docs/results/{name}"]
+    command += ["--seeds", str(seeds or setting.seeds), "--methods", *setting.arms]
+    command += [*setting.options, "--device=cpu", "--save-every=50", "--rollouts-every=50"]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def table(comparison: Comparison) -> str:
+    """One row an arm: means, and differences to the baseline with their intervals."""
+    metrics = [name for name in SHOWN if name in comparison.metrics()]
+    heads = [head for name in metrics for head in (name, "difference")] + list(PLAIN)
+    lines = [f"| | seeds | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
+    summaries = summarize(comparison)
+    start = summaries[0].before
+    before = [cell for name in metrics for cell in (_mean(start.get(name), name), "")]
+    lines.append(f"| *before* | | {' | '.join(before + [_mean(start.get(name), name) for name in PLAIN])} |")
+    for summary in summaries:
+        cells = []
+        for name in metrics:
+            cells += [_mean(summary.after.get(name), name)]
+            cells += [_difference(summary.differences.get(name), name, resolved(summary, name))]
+        cells += [_mean(summary.after.get(name), name) for name in PLAIN]
+        seeds = max(each.n for each in summary.after.values())
+        lines.append(f"| `{summary.arm}` | {seeds} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _below(comparison)])
+
+
+def _below(comparison: Comparison) -> str:
+    records = comparison.records
+    seconds = sorted(record["seconds"] for record in records)
+    environment = records[0]["environment"] or {}
+    versions = ", ".join(f"{name} {environment.get(name)}" for name in ("python", "torch", "trl", "transformers"))
+    seeds = sorted({record["seed"] for record in records})
+    return (
+        f"{len(records)} runs, seeds {seeds[0]} to {seeds[-1]}. Differences are to `{comparison.baseline}`, seed by "
+        "seed, with 95 % intervals over seeds; in bold those that stand at 5 % when all rows of the table are judged "
+        "together (Holm). Seconds of training a run, two or more side by side: median "
+        f"{seconds[len(seconds) // 2]:.0f}. {versions}."
+    )
+
+
+def _mean(value: Spread | None, name: str) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value.mean:.1f} %" if is_share(name) else f"{value.mean:.3g}"
+
+
+def _difference(value: Difference | None, name: str, stands: bool) -> str:
+    if value is None or value.low is None or value.high is None:
+        return ""
+    scale = 100 if is_share(name) else 1
+    text = f"{scale * value.mean:+.1f} ({scale * value.low:+.1f} to {scale * value.high:+.1f})"
+    return f"**{text}**" if stands else text
+
+
+def write(name: str) -> None:
+    """The table and the pictures of a setting, from its figures."""
+    comparison = read_comparison(ROOT / "docs/results" / name / FILE)
+    images = ROOT / "docs/images"
+    draw_forest(comparison, SHOWN, images / f"{name}-differences.png")
+    draw_curves(comparison, images / f"{name}-curves.png")
+    if name == "countdown":
+        draw_learning(comparison, "gtpo", images / "learning-curve.png")
+    page = ROOT / "docs/results.md"
+    text = page.read_text()
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if begin not in text or end not in text:
+        raise SystemExit(
+            f"{page} has no place for {name}: put {begin} and {end} on lines of their own where it belongs"
+        )
+    head, tail = text[: text.index(begin) + len(begin)], text[text.index(end) :]
+    page.write_text(f"{head}\n{table(comparison)}\n{tail}")
+    print(f"{name}: {len(comparison.records)} runs in {page}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("settings", nargs="*", choices=[*SETTINGS, []], help="all of them if none is named")
+    parser.add_argument("--seeds", type=int, help="so many seeds instead of each setting's own number")
     parser.add_argument(
-        "--runs", type=Path, default=ROOT / "runs" / "results", help="where the run directories are kept"
+        "--only-write", action="store_true", help="train nothing, write from the figures that are there"
     )
-    parser.add_argument("--parallel", type=int, default=2, help="runs side by side")
     options = parser.parse_args()
-    options.runs.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(options.parallel) as pool:
-        results = list(pool.map(lambda seed: train(seed, options.steps, options.runs), options.seeds))
-    (ROOT / "docs/results").mkdir(exist_ok=True)
-    (ROOT / "docs/results/embedded-default.json").write_text(json.dumps(results, indent=1) + "\n")
-    draw(results, ROOT / "docs/images/learning-curve.png")
-    page = ROOT / "docs/results.md"
-    text = page.read_text()
-    head, tail = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    page.write_text(f"{head}\n{table(results)}\n{tail}")
-    print(table(results))
+    for name in options.settings or SETTINGS:
+        if not options.only_write:
+            compare(name, SETTINGS[name], options.seeds)
+        write(name)
 
 
 if __name__ == "__main__":

@@ -67,16 +67,19 @@ def _prompt(text: str, task: Task) -> str:
     return f"{text}\n\n{task.instruction}"
 
 
-def build_tokenizer(texts: list[tuple[str, str]], context: int) -> PreTrainedTokenizerFast:
+def build_tokenizer(texts: list[tuple[str, str]], context: int, *, letters: bool) -> PreTrainedTokenizerFast:
     """One token for the frame of all prompts, before and behind, one a word between; text comes back as it went in."""
+    pattern = WORD.replace("[A-Za-z]+", "[A-Za-z]") if letters else WORD
     prompts = [prompt for prompt, _ in texts]
     head = _common_start(prompts)
     tail = _common_start([prompt[len(head) :][::-1] for prompt in prompts])[::-1]
     between = [prompt[len(head) : len(prompt) - len(tail)] for prompt in prompts]
-    words = sorted({word for text in (*between, *(answer for _, answer in texts)) for word in re.findall(WORD, text)})
+    words = sorted(
+        {word for text in (*between, *(answer for _, answer in texts)) for word in re.findall(pattern, text)}
+    )
     tokens = [*SPECIAL.values(), *words]
     core = Tokenizer(models.WordLevel({token: place for place, token in enumerate(tokens)}))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), behavior="isolated")
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     core.decoder = decoders.Fuse()
     core.add_tokens([AddedToken(frame, normalized=False) for frame in (head, tail) if frame])
     core.add_special_tokens(list(SPECIAL.values()))
@@ -159,6 +162,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", required=True, help="reasoning_gym:NAME?option=value&...")
     parser.add_argument("--output", type=Path, required=True, help="directory to write the model to")
+    parser.add_argument("--letters", action="store_true", help="letters are tokens, not words")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--problems", type=int, default=20000, help="problems to learn from")
     parser.add_argument("--steps", type=int, default=600)
@@ -176,7 +180,7 @@ def main() -> None:
     # The seed of no reinforcement learning run: its problems are then fresh ones.
     task = load_task(options.task, train_size=options.problems, test_size=256, seed=10**6 + options.seed)
     texts = examples(task)
-    tokenizer = build_tokenizer(texts, context=256)
+    tokenizer = build_tokenizer(texts, context=256, letters=options.letters)
     model = build_model(tokenizer, options.hidden, options.layers, context=256)
     begin = time.perf_counter()
     train(model, batches(tokenizer, texts, options.batch, options.seed), options.steps, options.learning_rate)

@@ -14,8 +14,9 @@ usage: entroshape COMMAND [options]
 
 commands:
   train    train a model on a task; without options the bundled model learns Countdown, in minutes on a laptop
-  eval     sample answers to a task's held-out problems: Mean@n and Pass@k with intervals
+  eval     sample answers to a task's held-out problems: Mean@n, Pass@k, majority@n with intervals
   compare  train several methods over several seeds: paired differences with intervals
+  inspect  show in the terminal which token got which credit
   report   write the report.html of a run again
 
 entroshape COMMAND --help lists a command's options.
@@ -29,14 +30,16 @@ examples:
   entroshape train --config recipes/gtpo-7b.yaml --steps 50   a file of options, one of them overridden
   entroshape train --resume runs/countdown-gtpo-0-1           go on where a run was stopped
   entroshape eval --model runs/countdown-gtpo-0-1/model       what the trained model can do
+  entroshape eval --model ./my-model --task math:aime24 --samples 32
   entroshape compare --methods dapo,gtpo,grpo_s --seeds 5     is it better, or is it noise?
+  entroshape inspect runs/countdown-gtpo-0-1 --show entropy   who got which credit, token by token
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 failed on the way, 2 refused at the door."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"train": _train, "eval": _eval, "compare": _compare, "report": _report}
+    commands = {"train": _train, "eval": _eval, "compare": _compare, "inspect": _inspect, "report": _report}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0
@@ -85,7 +88,12 @@ def _eval(arguments: list[str]) -> int:
 
     config = parse_eval(arguments)
     _silence_other_bars()
-    run_eval(config, Console())
+    console = Console(stderr=config.json)
+    try:
+        run_eval(config, console)
+    except KeyboardInterrupt:
+        console.print("\nstopped; the same command goes on from here")
+        return 130
     return 0
 
 
@@ -104,6 +112,15 @@ def _compare(arguments: list[str]) -> int:
     except RuntimeError as error:
         console.print(f"entroshape: {error}", soft_wrap=True)
         return 1
+    return 0
+
+
+def _inspect(arguments: list[str]) -> int:
+    from rich.console import Console
+
+    from entroshape.report.inspect import inspect, parse_inspect
+
+    inspect(parse_inspect(arguments), Console())
     return 0
 
 

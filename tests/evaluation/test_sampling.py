@@ -6,7 +6,7 @@ import torch
 from evaluation_inputs import WORDS, tiny_model, tiny_tokenizer
 
 from entroshape.evaluation import sample_completions
-from entroshape.evaluation.sampling import _batches
+from entroshape.evaluation.engine import plan_batches
 
 PROMPTS = ["one", "two three one", "one two", "three three"]
 OPTIONS = {"samples": 4, "max_new_tokens": 6, "batch_size": 8, "seed": 3}
@@ -127,10 +127,16 @@ def test_first_tokens_follow_the_models_distribution(model, tokenizer):
 
 
 def test_batches_hold_like_lengths_and_every_sample_once():
-    batches = _batches([1, 5, 2, 5], samples=3, batch_size=4)
-    assert [len(batch) for batch in batches] == [4, 4, 4]
-    rows = [i for batch in batches for i in batch]
+    batches = plan_batches([1, 5, 2, 5], samples=3, batch_size=4, seed=0)
+    assert [len(batch.prompts) for batch in batches] == [4, 4, 4]
+    rows = [i for batch in batches for i in batch.prompts]
     assert rows == [1, 1, 1, 3, 3, 3, 2, 2, 2, 0, 0, 0]
+
+
+def test_no_two_batches_share_a_seed():
+    plans = [plan_batches([1] * 50, samples=1, batch_size=1, seed=seed) for seed in range(4)]
+    seeds = [batch.seed for plan in plans for batch in plan]
+    assert len(set(seeds)) == len(seeds) == 200
 
 
 def test_progress_counts_responses_up_to_all_of_them(model, tokenizer):

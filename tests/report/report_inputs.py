@@ -66,3 +66,26 @@ def make_run(path, *, steps: int = 100, evaluated=(0.1, 0.2), **config) -> RunDi
         rows = evaluation_rows(skill, np.random.default_rng(1))
         run.write_evaluation(round(i * steps / max(1, len(evaluated) - 1)), rows, evaluation_metrics(rows))
     return run
+
+
+def rollout_rows(step: int, *, groups: int = 3, size: int = 4, length: int = 6, token=None, credit=None) -> list:
+    """Made-up rollouts: ``token(row, column)`` gives texts, ``credit(row, column)`` numbers."""
+    token = token or (lambda row, column: f" t{(row + column) % 7}")
+    credit = credit or (lambda row, column: 0.1 * (1 + (row + 2 * column) % 5))
+    rows = []
+    for row in range(groups * size):
+        success = row % size == 0
+        own = length + row % 3
+        values = [credit(row, column) for column in range(own)]
+        sign = 1.0 if success else -1.0
+        rows.append(
+            {
+                "step": step, "group": row // size, "prompt": f"prompt {row // size} of step {step}",
+                "completion": "".join(token(row, column) for column in range(own)),
+                "tokens": [token(row, column) for column in range(own)], "token_ids": list(range(own)),
+                "entropy": values, "shaped_reward": [sign * (1 + value) for value in values],
+                "advantage": [sign * value for value in values], "reward": float(success), "success": success,
+                "gated": False,
+            }
+        )  # fmt: skip
+    return rows

@@ -138,7 +138,7 @@ def test_one_problem_alone_cannot_be_split(tmp_path):
 
 
 def test_an_unknown_option_is_refused():
-    with pytest.raises(ValueError, match=r"jsonl takes the option test=<path> alone; got 'tests=x'"):
+    with pytest.raises(ValueError, match=r"jsonl takes the option test=<path> or split=test; got 'tests=x'"):
         load_task(f"jsonl:{FIXTURES / 'problems.jsonl'}?tests=x")
 
 
@@ -150,3 +150,18 @@ def test_the_reward_takes_the_columns_of_the_task():
     assert task.reward(rows["prompt"], completions, **columns) == [1.0] * len(task.train)
     assert "boxed" in task.instruction
     task.reward.close()
+
+
+def test_all_lines_may_be_test_problems_for_evaluation_alone():
+    spec = f"jsonl:{FIXTURES / 'problems.jsonl'}?split=test"
+    task = load_task(spec, test_size=None, training=False)
+    assert (len(task.train), len(task.test)) == (0, 12)
+    with pytest.raises(ValueError, match="can be evaluated, not trained on"):
+        load_task(spec)
+
+
+def test_what_is_held_out_where_no_number_is_asked_for_is_what_training_holds_out(tmp_path):
+    path = write(tmp_path / "train.jsonl", numbered(4000))
+    asked, unasked = (load_task(f"jsonl:{path}", test_size=size) for size in (256, None))
+    assert asked.test["id"][:] == unasked.test["id"][:]
+    assert len(asked.test) == 256

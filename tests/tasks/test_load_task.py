@@ -44,6 +44,30 @@ def test_sizes_must_be_positive_ints(name, size):
         load_task("countdown", **{name: size})
 
 
+def test_a_task_without_training_problems_is_for_evaluation_alone(monkeypatch, tmp_path):
+    (tmp_path / "held_out_only.py").write_text(
+        "from datasets import Dataset\nfrom entroshape.tasks import Task\n"
+        "rows = Dataset.from_dict({'id': ['a'], 'prompt': ['1+1?']})\n"
+        "def reward(prompts, completions, **columns): return [0.0] * len(prompts)\n"
+        "mine = Task(name='mine', train=rows.select([]), test=rows, reward=reward, max_completion_length=8)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert len(load_task("held_out_only:mine", training=False).test) == 1
+    with pytest.raises(ValueError, match="'held_out_only:mine' has test problems alone"):
+        load_task("held_out_only:mine")
+
+
+def test_a_reward_of_ones_own_leaves_no_answers_to_vote_with(monkeypatch, tmp_path):
+    (tmp_path / "own_reward.py").write_text("def f(prompts, completions, **columns): return [0.0] * len(prompts)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = "reasoning_gym:chain_sum"
+    assert load_task(spec, train_size=8, test_size=4).verdicts is not None
+    assert load_task(spec, train_size=8, test_size=4, reward="own_reward:f").verdicts is None
+    assert load_task("countdown", train_size=8, test_size=4).verdicts is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

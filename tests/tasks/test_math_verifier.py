@@ -1,6 +1,7 @@
 """The mathematics verifier: agrees with reference answers, and survives whatever a model writes."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,32 @@ def test_window_is_short_and_keeps_the_last_box(before, padding, after):
 
 def test_window_of_a_short_text_is_the_text():
     assert answer_window("no box") == "no box"
+
+
+HANGING = {
+    "a tower of powers": r"\boxed{9^{9^{9^9}}}",
+    "an integral without end": r"\boxed{\int \frac{\sqrt{\tan(x^5+\sin x)}}{\log(1+e^{x^3})} dx}",
+    "a sum of a thousand million terms": r"\boxed{\sum_{k=1}^{10^9} \frac{1}{k^2}}",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", HANGING)
+def test_one_answer_that_hangs_costs_fifty_good_ones_nothing_but_its_own_time(reward, bad):
+    reward([""], [r"\boxed{1}"], answer=["1"])  # the processes are there
+    texts = [rf"\boxed{{{number}}}" for number in range(50)]
+    began = time.monotonic()
+    verdicts = reward.verdicts(
+        [""] * 51,
+        [*texts[:25], HANGING[bad], *texts[25:]],
+        answer=[*map(str, range(25)), "42", *map(str, range(25, 50))],
+    )
+    assert [verdict.reward for verdict in verdicts] == [1.0] * 25 + [0.0] + [1.0] * 25
+    assert verdicts[25].answer is None
+    # Two seconds until the limit, and a new process: not the limit over again for the others.
+    assert time.monotonic() - began < 15
+
+
+def test_hostile_text_before_a_box_costs_nothing(reward):
+    texts = ["$" * 100_000 + r"\boxed{7}", "9^{9^{9^9}} is large. " * 20 + r"\boxed{7}", r"\frac{" * 300 + r"\boxed{7}"]
+    assert scores(reward, [("7", text) for text in texts]) == [1.0] * 3

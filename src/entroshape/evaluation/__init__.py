@@ -1,21 +1,21 @@
-"""Evaluation: sample answers to held-out problems, and count what they show: Mean@n, Pass@k, bootstrap intervals."""
+"""Evaluation: sample answers to held-out problems, and count what they show: Mean@n, Pass@k, majority@n, intervals."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from entroshape.evaluation.metrics import bootstrap_interval, mean_at_k, pass_at_k
-from entroshape.evaluation.table import evaluation_metrics, headline_ks, paired_changes, pass_curve
+from entroshape.evaluation.engine import SampledCompletion
+from entroshape.evaluation.metrics import bootstrap_interval, majority_at_n, mean_at_k, pass_at_k
+from entroshape.evaluation.table import evaluation_metrics, headline_ks, metric_intervals, paired_changes, pass_curve
 
 if TYPE_CHECKING:
     from entroshape.evaluation.evaluator import EvaluationResult, evaluate
-    from entroshape.evaluation.sampling import SampledCompletion, sample_completions
+    from entroshape.evaluation.sampling import sample_completions
 
 _WITH_TRANSFORMERS = {
     "EvaluationResult": "entroshape.evaluation.evaluator",
     "evaluate": "entroshape.evaluation.evaluator",
-    "SampledCompletion": "entroshape.evaluation.sampling",
     "sample_completions": "entroshape.evaluation.sampling",
 }
 
@@ -34,7 +34,9 @@ __all__ = [
     "evaluate",
     "evaluation_metrics",
     "headline_ks",
+    "majority_at_n",
     "mean_at_k",
+    "metric_intervals",
     "paired_changes",
     "pass_at_k",
     "pass_curve",

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-from entroshape.evaluation.sampling import Progress, Prompt, sample_completions
+from entroshape.credit._check import check_number
+from entroshape.evaluation.engine import Batch, Engine, Progress, Prompt, SampledCompletion, check_count, plan_batches
+from entroshape.evaluation.journal import Journal
+from entroshape.evaluation.sampling import TransformersEngine
 from entroshape.evaluation.table import evaluation_metrics
-from entroshape.tasks import Task, checked_reward
+from entroshape.tasks import Task, Verdict, checked_reward
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SUCCESS_THRESHOLD = 0.5
 """A reward above this is a success."""
+
+Scored = dict[str, Any]
+"""An answer with its verdict: the columns of a row that are not the problem's."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,10 +30,49 @@ class EvaluationResult:
 
     rows: list[dict[str, Any]]
     """One a response, problems in the task's order: ``problem`` (its id), ``sample``, ``prompt``, ``completion``,
-    ``reward``, ``success``, ``length`` (tokens), ``cut`` (at the limit), ``entropy`` (mean nats a token)."""
+    ``reward``, ``success``, ``length`` (tokens), ``cut`` (at the limit), ``entropy`` (mean nats a token, where the
+    engine knows it), ``answer`` (the final answer, empty if there is none, where it was asked for and the task knows
+    one)."""
 
     metrics: dict[str, float]
     """See :func:`entroshape.evaluation.table.evaluation_metrics`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What an evaluation's answers depend on beside the model and the task.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    samples: int = 16
+    """Answers a problem, ``n`` of Mean@n and Pass@k."""
+
+    problems: int | None = None
+    """Only so many of the first problems; ``None``: all."""
+
+    max_new_tokens: int | None = None
+    """Limit of an answer; ``None``: the task's."""
+
+    temperature: float = 1.0
+    """Of sampling."""
+
+    batch_size: int = 256
+    """Answers sampled and scored at a time."""
+
+    seed: int = 0
+    """Of all draws."""
+
+    def __post_init__(self) -> None:
+        problems = self.problems
+        if problems is not None and (isinstance(problems, bool) or not isinstance(problems, int) or problems < 1):
+            raise ValueError(f"problems must be a positive int or None; got {problems!r}")
+        for name in ("samples", "batch_size"):
+            check_count(name, getattr(self, name))
+        if self.max_new_tokens is not None:
+            check_count("max_new_tokens", self.max_new_tokens)
+        check_number("temperature", self.temperature, minimum=0.0, exclusive=True)
 
 
 def evaluate(
@@ -67,43 +113,127 @@ def evaluate(
         ValueError: an option out of range; a reward function that returns anything but one finite number a completion.
         RuntimeError: a reward function that raises; it is named.
     """
-    if problems is not None and (isinstance(problems, bool) or not isinstance(problems, int) or problems < 1):
-        raise ValueError(f"problems must be a positive int or None; got {problems!r}")
+    options = EvaluationOptions(
+        samples=samples,
+        problems=problems,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    engine = TransformersEngine(model, tokenizer)
+    return evaluate_engine(engine, task, options, progress=progress, prompt_formatter=prompt_formatter)
+
+
+def evaluate_engine(
+    engine: Engine,
+    task: Task,
+    options: EvaluationOptions,
+    *,
+    progress: Progress | None = None,
+    prompt_formatter: Callable[[str], Prompt] | None = None,
+    answers: bool = False,
+    journal: Journal | None = None,
+) -> EvaluationResult:
+    """:func:`evaluate` with any engine; batch by batch, each sampled and scored before the next.
+
+    Args:
+        engine: what samples.
+        task: its ``test`` problems are used.
+        options: of sampling.
+        progress: called with the responses that are there so far and their total.
+        prompt_formatter: turns a problem's prompt into what the model reads; ``None``: the plain prompt.
+        answers: keep the final answers of a task that knows them, for majority@n.
+        journal: holds the batches that are done, which are not sampled again, and takes every batch that follows.
+
+    Raises:
+        ValueError: as :func:`evaluate`; a journal whose batches are not those of these options.
+        RuntimeError: as :func:`evaluate`.
+    """
+    test = _test_problems(task, options.problems)
+    token_ids = engine.tokenize([prompt_formatter(text) if prompt_formatter else text for text in test["prompt"]])
+    batches = plan_batches(
+        [len(ids) for ids in token_ids], samples=options.samples, batch_size=options.batch_size, seed=options.seed
+    )
+    finished = _finished(journal, batches) if journal is not None else []
+    score = _scorer(task, test, with_answers=answers)
+    limit = task.max_completion_length if options.max_new_tokens is None else options.max_new_tokens
+    of_problem: list[list[Scored]] = [[] for _ in token_ids]
+    for number, batch in enumerate(batches):
+        if number < len(finished):
+            scored = finished[number]
+        else:
+            prompts = [token_ids[i] for i in batch.prompts]
+            sampled = engine.sample(prompts, max_new_tokens=limit, temperature=options.temperature, seed=batch.seed)
+            scored = score(batch, sampled)
+            if journal is not None:
+                journal.append(scored)
+        for i, answer in zip(batch.prompts, scored, strict=True):
+            of_problem[i].append(answer)
+        if progress is not None:
+            progress(sum(map(len, of_problem)), len(token_ids) * options.samples)
+    return _result(test, of_problem)
+
+
+def _finished(journal: Journal, batches: Sequence[Batch]) -> list[list[Scored]]:
+    """The journal's batches, which are the first of the plan."""
+    sizes = [len(scored) for scored in journal.batches]
+    if sizes != [len(batch.prompts) for batch in batches[: len(sizes)]]:
+        raise ValueError(f"journal must hold batches of these options; got {len(sizes)} of other sizes")
+    return list(journal.batches)
+
+
+def _result(test: Mapping[str, Sequence[Any]], of_problem: Sequence[Sequence[Scored]]) -> EvaluationResult:
+    rows = [
+        {"problem": name, "sample": place, "prompt": prompt, **answer}
+        for name, prompt, scored in zip(test["id"], test["prompt"], of_problem, strict=True)
+        for place, answer in enumerate(scored)
+    ]
+    return EvaluationResult(rows=rows, metrics=evaluation_metrics(rows))
+
+
+def _test_problems(task: Task, problems: int | None) -> dict[str, list[Any]]:
+    """The columns of the test problems."""
     test = task.test if problems is None else task.test.select(range(min(problems, len(task.test))))
     repeated = [name for name, count in Counter(test["id"]).items() if count > 1]
     if repeated:
         raise ValueError(f"id of {task.name!r}'s test problems must be unique; got {repeated[0]!r} more than once")
-    texts = test["prompt"]
-    completions = sample_completions(
-        model,
-        tokenizer,
-        [prompt_formatter(text) if prompt_formatter else text for text in texts],
-        samples=samples,
-        max_new_tokens=max_new_tokens or task.max_completion_length,
-        temperature=temperature,
-        batch_size=batch_size,
-        seed=seed,
-        progress=progress,
-    )
-    columns = {name: [value for value in test[name] for _ in range(samples)] for name in test.column_names}
-    answers = [answer for of_problem in completions for answer in of_problem]
-    rest = {name: values for name, values in columns.items() if name != "prompt"}
-    reward = checked_reward(task.reward, task.reward.__name__)
-    rewards = reward(columns["prompt"], [answer.text for answer in answers], **rest)
-    rows = [
-        {
-            "problem": problem,
-            "sample": i % samples,
-            "prompt": prompt,
-            "completion": answer.text,
-            "reward": reward,
-            "success": reward > SUCCESS_THRESHOLD,
-            "length": answer.length,
-            "cut": answer.cut,
-            "entropy": answer.entropy,
-        }
-        for i, (problem, prompt, answer, reward) in enumerate(
-            zip(columns["id"], columns["prompt"], answers, rewards, strict=True)
-        )
-    ]
-    return EvaluationResult(rows=rows, metrics=evaluation_metrics(rows))
+    return {name: list(test[name]) for name in test.column_names}
+
+
+def _scorer(
+    task: Task, test: Mapping[str, Sequence[Any]], *, with_answers: bool
+) -> Callable[[Batch, Sequence[SampledCompletion]], list[Scored]]:
+    """What turns a batch of completions into answers with their verdicts."""
+    verdicts = task.verdicts if with_answers else None
+    given: list[Verdict] = []
+
+    def rewards_of_verdicts(prompts: Any, completions: Any, **columns: Any) -> list[float]:
+        assert verdicts is not None
+        given[:] = verdicts(prompts, completions, **columns)
+        return [verdict.reward for verdict in given]
+
+    # Verdicts are checked as rewards are: their count, and that each reward is a finite number.
+    reward = checked_reward(task.reward if verdicts is None else rewards_of_verdicts, task.reward.__name__)
+
+    def score(batch: Batch, completions: Sequence[SampledCompletion]) -> list[Scored]:
+        columns = {name: [values[i] for i in batch.prompts] for name, values in test.items()}
+        rewards = reward(columns.pop("prompt"), [completion.text for completion in completions], **columns)
+        scored = [_scored(completion, value) for completion, value in zip(completions, rewards, strict=True)]
+        if verdicts is not None:
+            for row, verdict in zip(scored, given, strict=True):
+                row["answer"] = verdict.answer or ""
+        return scored
+
+    return score
+
+
+def _scored(completion: SampledCompletion, reward: float) -> Scored:
+    row: Scored = {
+        "completion": completion.text,
+        "reward": reward,
+        "success": reward > SUCCESS_THRESHOLD,
+        "length": completion.length,
+        "cut": completion.cut,
+    }
+    return row if completion.entropy is None else {**row, "entropy": completion.entropy}

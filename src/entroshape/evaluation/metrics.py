@@ -1,4 +1,4 @@
-"""Pass@k, Mean@k and their bootstrap intervals, from how many of a problem's samples succeeded.
+"""Pass@k, Mean@k, majority@n and their bootstrap intervals, from how many of a problem's samples succeeded.
 
 Shapes: ``P`` problems, ``...`` any further dimensions. NumPy alone, so that a report is made without an engine.
 """
@@ -6,6 +6,7 @@ Shapes: ``P`` problems, ``...`` any further dimensions. NumPy alone, so that a r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,41 @@ def mean_at_k(successes: ArrayLike) -> Any:
         raise ValueError(f"successes must be [..., k] with k of at least 1; got {list(values.shape)}")
     mean = values.mean(axis=-1)
     return mean if mean.ndim else float(mean)
+
+
+def majority_at_n(answers: Sequence[str | None], successes: Sequence[bool | float]) -> float:
+    """Whether the most frequent final answer to a problem is right: self-consistency (Wang et al. 2022, 2203.11171).
+
+    Where several answers are equally frequent, one of them is drawn, all alike: the value is then the expectation over
+    the draw, exactly. Samples without an answer do not vote; without any vote the value is 0.
+
+    Args:
+        answers: the final answer of each sample, equal answers as equal texts; ``None`` or empty: there is none.
+        successes: whether each is right. Should the verdicts on one answer differ, their mean counts.
+
+    Returns:
+        A value in ``[0, 1]``; a fraction only where there are ties.
+
+    Raises:
+        ValueError: no samples, or other numbers of ``answers`` and ``successes``.
+
+    Example:
+        >>> majority_at_n(["4", "5", "4", None], [True, False, True, False])
+        1.0
+        >>> majority_at_n(["4", "5", "6"], [True, False, False])
+        0.3333333333333333
+    """
+    if len(answers) != len(successes) or not len(answers):
+        raise ValueError(
+            f"answers and successes must be of one length, at least 1; got {len(answers)} and {len(successes)}"
+        )
+    verdicts: dict[str, list[float]] = {}
+    for answer, success in zip(answers, successes, strict=True):
+        if answer:
+            verdicts.setdefault(answer, []).append(float(success))
+    most = max(map(len, verdicts.values()), default=0)
+    winners = [sum(votes) / most for votes in verdicts.values() if len(votes) == most]
+    return sum(winners) / len(winners) if winners else 0.0
 
 
 def bootstrap_interval(

@@ -6,12 +6,9 @@ completion positions, ``V`` vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
@@ -24,12 +21,7 @@ from transformers import (
 
 from entroshape.credit._check import check_number
 from entroshape.credit.entropy import entropy
-
-Prompt = str | Sequence[Mapping[str, Any]]
-"""Plain text, or the messages of a conversation for a tokenizer with a chat template."""
-
-Progress = Callable[[int, int], None]
-"""Called with how many responses are done, and how many there are in all."""
+from entroshape.evaluation.engine import Progress, Prompt, SampledCompletion, check_count, plan_batches, tokenized
 
 FULL_SUPPORT = {
     "min_p": 0.0,
@@ -45,21 +37,34 @@ FULL_SUPPORT = {
 """Values that switch off what a model's own generation config may do to its distribution."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SampledCompletion:
-    """One sampled answer."""
+class TransformersEngine:
+    """Samples with ``model.generate``; the global random state is neither read nor changed.
 
-    text: str
-    """Without special tokens."""
+    Args:
+        model: a causal language model, on any device; between calls in whatever mode it was.
+        tokenizer: its tokenizer.
+    """
 
-    length: int
-    """In tokens, with the end-of-sequence token."""
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._model, self._tokenizer = model, tokenizer
 
-    cut: bool
-    """Whether it reached the limit without ending."""
+    def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """See :class:`entroshape.evaluation.engine.Engine`."""
+        return tokenized(self._tokenizer, prompts)
 
-    entropy: float
-    """Mean over its tokens of the sampling distribution's entropy, in nats."""
+    def sample(
+        self, prompts: Sequence[list[int]], *, max_new_tokens: int, temperature: float, seed: int
+    ) -> list[SampledCompletion]:
+        """See :class:`entroshape.evaluation.engine.Engine`; the entropies are exact.
+
+        Raises:
+            ValueError: an option out of range, or nothing that would end a completion.
+        """
+        check_count("max_new_tokens", max_new_tokens)
+        check_number("temperature", temperature, minimum=0.0, exclusive=True)
+        config = _generation_config(self._model, self._tokenizer, max_new_tokens, temperature)
+        with _evaluation_mode(self._model), torch.no_grad(), _seeded(seed, self._model.device):
+            return _sample_batch(self._model, self._tokenizer, prompts, config)
 
 
 def sample_completions(
@@ -96,27 +101,23 @@ def sample_completions(
     Raises:
         ValueError: an option out of range, or a prompt without tokens.
     """
-    for name, value in (("samples", samples), ("max_new_tokens", max_new_tokens), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive int; got {value!r}")
-    check_number("temperature", temperature, minimum=0.0, exclusive=True)
-    token_ids = _tokenized(tokenizer, prompts)
-    total = len(prompts) * samples
-    config = _generation_config(model, tokenizer, max_new_tokens, temperature)
+    engine = TransformersEngine(model, tokenizer)
+    token_ids = engine.tokenize(prompts)
     results: list[list[SampledCompletion]] = [[] for _ in prompts]
-    with _evaluation_mode(model), torch.no_grad():
-        for number, batch in enumerate(_batches([len(ids) for ids in token_ids], samples, batch_size)):
-            with _seeded(_batch_seed(seed, number), model.device):
-                completions = _sample_batch(model, tokenizer, [token_ids[i] for i in batch], config)
-            for i, completion in zip(batch, completions, strict=True):
-                results[i].append(completion)
-            if progress is not None:
-                progress(min(total, (number + 1) * batch_size), total)
+    done = 0
+    for batch in plan_batches([len(ids) for ids in token_ids], samples=samples, batch_size=batch_size, seed=seed):
+        rows = [token_ids[i] for i in batch.prompts]
+        completions = engine.sample(rows, max_new_tokens=max_new_tokens, temperature=temperature, seed=batch.seed)
+        for i, completion in zip(batch.prompts, completions, strict=True):
+            results[i].append(completion)
+        done += len(completions)
+        if progress is not None:
+            progress(done, len(prompts) * samples)
     return results
 
 
 def _sample_batch(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], config: GenerationConfig
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]], config: GenerationConfig
 ) -> list[SampledCompletion]:
     """One completion a row."""
     width = max(map(len, prompts))
@@ -182,31 +183,6 @@ def _generation_config(
         use_cache=True,
         disable_compile=True,
     )
-
-
-def _tokenized(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[list[int]]:
-    token_ids = []
-    for i, prompt in enumerate(prompts):
-        if isinstance(prompt, str):
-            ids = tokenizer(prompt)["input_ids"]
-        else:
-            ids = tokenizer.apply_chat_template(list(prompt), add_generation_prompt=True, return_dict=True)["input_ids"]
-        if not ids:
-            raise ValueError(f"prompts[{i}] must hold at least one token; got {prompt!r}")
-        token_ids.append(list(ids))
-    return token_ids
-
-
-def _batches(lengths: Sequence[int], samples: int, batch_size: int) -> list[list[int]]:
-    """Prompt indices of each batch's rows: the longest prompts first, like beside like, so that little is padded."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    rows = [i for i in order for _ in range(samples)]
-    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-
-
-def _batch_seed(seed: int, number: int) -> int:
-    """Seeds of neighbouring batches and runs that have nothing in common."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
 @contextmanager

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entroshape.evaluation.metrics import bootstrap_interval, mean_at_k, pass_at_k
+from entroshape.evaluation.metrics import bootstrap_interval, majority_at_n, mean_at_k, pass_at_k
 
 Rows = Sequence[Mapping[str, Any]]
 """One row a response; see :class:`entroshape.evaluation.EvaluationResult`."""
 
 MEANS = {"reward": "reward", "length": "length", "share_cut": "cut", "entropy": "entropy"}
-"""Metrics that are plain means over responses, and the column of each."""
+"""Metrics that are plain means over responses, and the column of each; one that rows lack is left out."""
 
 
 def evaluation_metrics(rows: Rows) -> dict[str, float]:
@@ -25,8 +25,9 @@ def evaluation_metrics(rows: Rows) -> dict[str, float]:
 
     Returns:
         ``mean@n``, and ``pass@k`` for the :func:`headline_ks`, each with the 95 % interval over problems under
-        ``*_low`` and ``*_high``; ``reward``, ``length``, ``share_cut`` and ``entropy``, means over responses;
-        ``problems`` and ``samples``, how many there were.
+        ``*_low`` and ``*_high``; so ``majority@n`` where rows hold an ``answer``; ``reward``, ``length``, ``share_cut``
+        and ``entropy``, means over responses, so far as rows hold them; ``problems`` and ``samples``, how many there
+        were.
 
     Raises:
         ValueError: no rows, or problems with different numbers of samples.
@@ -45,6 +46,27 @@ def evaluation_metrics(rows: Rows) -> dict[str, float]:
             metrics[f"{name}_low"], metrics[f"{name}_high"] = bootstrap_interval(values)
     problems, samples = by_problem(rows, "success").shape
     return metrics | {"problems": float(problems), "samples": float(samples)}
+
+
+def metric_intervals(rows: Rows) -> dict[str, dict[str, float]]:
+    """Every metric of :func:`evaluation_metrics` with its 95 % interval over problems, the means over responses too.
+
+    Returns:
+        For each metric ``value``, ``low`` and ``high``.
+
+    Raises:
+        ValueError: see :func:`evaluation_metrics`.
+
+    Example:
+        >>> rows = [{"problem": "a", "success": True, "length": 3}, {"problem": "b", "success": True, "length": 3}]
+        >>> metric_intervals(rows)["length"]
+        {'value': 3.0, 'low': 3.0, 'high': 3.0}
+    """
+    intervals = {}
+    for name, values in problem_estimates(rows).items():
+        low, high = bootstrap_interval(values)
+        intervals[name] = {"value": float(values.mean()), "low": low, "high": high}
+    return intervals
 
 
 def paired_changes(before: Rows, after: Rows) -> dict[str, dict[str, float]]:
@@ -118,7 +140,19 @@ def problem_estimates(rows: Rows) -> dict[str, NDArray[np.float64]]:
     samples, counts = successes.shape[1], successes.sum(axis=1).astype(int)
     estimates = {f"mean@{samples}": mean_at_k(successes)}
     estimates |= {f"pass@{k}": pass_at_k(samples, counts, k) for k in headline_ks(samples)}
-    return estimates | {name: by_problem(rows, column).mean(axis=1) for name, column in MEANS.items()}
+    if "answer" in rows[0]:
+        estimates[f"majority@{samples}"] = _majorities(rows)
+    known = {name: column for name, column in MEANS.items() if column in rows[0]}
+    return estimates | {name: by_problem(rows, column).mean(axis=1) for name, column in known.items()}
+
+
+def _majorities(rows: Rows) -> NDArray[np.float64]:
+    votes: dict[str, tuple[list[str | None], list[bool]]] = {}
+    for row in rows:
+        answers, successes = votes.setdefault(row["problem"], ([], []))
+        answers.append(row["answer"])
+        successes.append(row["success"])
+    return np.array([majority_at_n(answers, successes) for answers, successes in votes.values()])
 
 
 def by_problem(rows: Rows, column: str) -> NDArray[np.float64]:

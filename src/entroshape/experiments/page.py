@@ -32,7 +32,7 @@ def write_page(comparison: Comparison, directory: Path) -> Path:
     """
     html = compose(
         "template/comparison.html",
-        style="template/report.css",
+        styles=("template/report.css",),
         scripts=SCRIPTS,
         page=page_text(comparison),
         data=page_data(comparison),

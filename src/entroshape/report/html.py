@@ -17,7 +17,9 @@ CHARTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
 """The chart library's scripts, in the order in which they load."""
 
 
-def compose(template: str, *, style: str, scripts: tuple[str, ...], page: dict[str, Any], data: Any) -> str:
+def compose(
+    template: str, *, styles: tuple[str, ...], scripts: tuple[str, ...], page: dict[str, Any], data: Any
+) -> str:
     """A page's HTML. All text of ``page`` is escaped.
 
     Only the scripts that are bundled here can run: the page's content security policy names their hashes, and lets
@@ -25,7 +27,7 @@ def compose(template: str, *, style: str, scripts: tuple[str, ...], page: dict[s
 
     Args:
         template: the Jinja template, a path below ``entroshape/report``.
-        style: the style sheet's path.
+        styles: the style sheets' paths.
         scripts: the scripts' paths, in the order in which they run.
         page: the template's own variables.
         data: what the scripts read from the page, as JSON.
@@ -35,7 +37,7 @@ def compose(template: str, *, style: str, scripts: tuple[str, ...], page: dict[s
     return environment.from_string(_asset(template)).render(
         **page,
         version=__version__,
-        style=Markup(_asset(style)),
+        style=Markup("\n".join(map(_asset, styles))),
         scripts=[Markup(text) for text in texts],
         data=Markup(embedded_json(data)),
         policy=" ".join(f"'sha256-{_digest(text)}'" for text in texts),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from entroshape.report.credit import credit_data
 from entroshape.report.data import chart_data, page_data
 from entroshape.report.html import CHARTS, compose
 from entroshape.runs import RunDirectory
 
-SCRIPTS = (*CHARTS, "template/report.js")
+SCRIPTS = (*CHARTS, "template/report.js", "template/credit.js")
+STYLES = ("template/report.css", "template/credit.css")
 
 
 def write_report(run_path: str | Path) -> Path:
@@ -28,9 +30,9 @@ def write_report(run_path: str | Path) -> Path:
         ValueError: not a run, or a file of it is damaged; the message names it.
     """
     run = RunDirectory.open(run_path)
-    return run.write_report(render(page_data(run), chart_data(run)))
+    return run.write_report(render(page_data(run), {**chart_data(run), "credit": credit_data(run)}))
 
 
 def render(page: dict[str, Any], charts: dict[str, Any]) -> str:
     """The report's HTML, from the pages and charts of :mod:`entroshape.report.data`."""
-    return compose("template/report.html", style="template/report.css", scripts=SCRIPTS, page=page, data=charts)
+    return compose("template/report.html", styles=STYLES, scripts=SCRIPTS, page=page, data=charts)

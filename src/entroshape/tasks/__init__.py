@@ -1,11 +1,12 @@
-"""Tasks: prompts and a verifier. Bundled Countdown, reasoning-gym, JSONL files of mathematics, your own Python."""
+"""Tasks: prompts and a verifier. Bundled Countdown, reasoning-gym, mathematics from the hub or a file, your own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from difflib import get_close_matches
 
-from entroshape.tasks.base import Completion, RewardFunction, Task, completion_text
+from entroshape.tasks.base import Completion, RewardFunction, Task, Verdict, VerdictFunction, completion_text
+from entroshape.tasks.benchmarks import BENCHMARKS, TRAINABLE, load_benchmark
 from entroshape.tasks.countdown import load_countdown
 from entroshape.tasks.jsonl import load_jsonl
 from entroshape.tasks.python import checked_reward, load_reward, load_user_task
@@ -14,6 +15,7 @@ from entroshape.tasks.reasoning_gym import load_reasoning_gym
 TASKS: dict[str, str] = {
     "countdown": "reach a target from four numbers; what the bundled tiny model knows",
     "reasoning_gym:<name>": "a data set of reasoning-gym, with options: reasoning_gym:chain_sum?min_terms=2",
+    "math:<name>": f"{', '.join(BENCHMARKS)} from the hub, or from a copy of its repository: math:aime24?from=DIR",
     "jsonl:<path>": "problems with answers from a file, compared by math-verify: jsonl:train.jsonl?test=test.jsonl",
     "<module>:<name>": "your own Task, or a function that returns one",
 }
@@ -21,24 +23,35 @@ TASKS: dict[str, str] = {
 
 COUNTDOWN_TRAIN_SIZE = 10_000
 REASONING_GYM_TRAIN_SIZE = 2_000
+GENERATED_TEST_SIZE = 256
 
 
 def load_task(
-    spec: str, *, reward: str | None = None, train_size: int | None = None, test_size: int = 256, seed: int = 0
+    spec: str,
+    *,
+    reward: str | None = None,
+    train_size: int | None = None,
+    test_size: int | None = 256,
+    seed: int = 0,
+    training: bool = True,
 ) -> Task:
     """The task that ``spec`` names; :data:`TASKS` lists the forms.
 
     Args:
-        spec: ``"countdown"``, ``"reasoning_gym:<name>"``, ``"jsonl:<path>"`` or ``"<module>:<name>"``.
+        spec: ``"countdown"``, ``"reasoning_gym:<name>"``, ``"math:<name>"``, ``"jsonl:<path>"`` or
+            ``"<module>:<name>"``.
         reward: ``"<module>:<name>"`` of a function ``f(prompts, completions, **columns) -> list[float]`` that takes
-            the place of the task's own verifier.
+            the place of the task's own verifier; the task then knows no final answers to vote with.
         train_size: at most so many training problems. ``None``: 10,000 for countdown, 2,000 for reasoning-gym, all that
             there are for files and your own tasks.
-        test_size: at most so many held-out problems.
+        test_size: at most so many held-out problems. ``None``: 256 of a task that makes its problems and of a file
+            whose tenth is held out; all of the others.
         seed: of the training problems. The test problems are the same for every seed.
+        training: whether there must be training problems. Without, a benchmark's need not be loaded.
 
     Raises:
-        ValueError: an unknown task, with what exists instead; a size below 1; whatever the task's own loader refuses.
+        ValueError: an unknown task, with what exists instead; a size below 1; no training problems, where there must
+            be; whatever the task's own loader refuses.
 
     Example:
         >>> task = load_task("countdown", train_size=4, test_size=2)
@@ -48,17 +61,25 @@ def load_task(
     for name, size in (("train_size", train_size), ("test_size", test_size)):
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise ValueError(f"{name} must be a positive int; got {size!r}")
-    task = _load(spec, train_size, test_size, seed)
-    return task if reward is None else replace(task, reward=load_reward(reward))
+    task = _load(spec, train_size, test_size, seed, training)
+    if training and not len(task.train):
+        raise ValueError(
+            f"task {spec!r} has test problems alone and can be evaluated, not trained on; train on problems of your "
+            f"own with jsonl:<path>?test=<path>, or on {' or '.join(TRAINABLE)}"
+        )
+    return task if reward is None else replace(task, reward=load_reward(reward), verdicts=None)
 
 
-def _load(spec: str, train_size: int | None, test_size: int, seed: int) -> Task:
+def _load(spec: str, train_size: int | None, test_size: int | None, seed: int, training: bool) -> Task:
     kind, _, rest = spec.partition(":")
+    generated = test_size or GENERATED_TEST_SIZE
     if spec == "countdown":
-        return load_countdown(train_size=train_size or COUNTDOWN_TRAIN_SIZE, test_size=test_size, seed=seed)
+        return load_countdown(train_size=train_size or COUNTDOWN_TRAIN_SIZE, test_size=generated, seed=seed)
     if kind == "reasoning_gym" and rest:
         size = train_size or REASONING_GYM_TRAIN_SIZE
-        return load_reasoning_gym(rest, train_size=size, test_size=test_size, seed=seed)
+        return load_reasoning_gym(rest, train_size=size, test_size=generated, seed=seed)
+    if kind == "math" and rest.partition("?")[0] in BENCHMARKS:
+        return load_benchmark(rest, train_size=train_size, test_size=test_size, seed=seed, training=training)
     if kind == "jsonl" and rest:
         return load_jsonl(rest, train_size=train_size, test_size=test_size, seed=seed)
     names = {form.partition(":")[0]: form for form in TASKS if not form.startswith("<")}
@@ -75,6 +96,8 @@ __all__ = [
     "Completion",
     "RewardFunction",
     "Task",
+    "Verdict",
+    "VerdictFunction",
     "checked_reward",
     "completion_text",
     "load_reward",

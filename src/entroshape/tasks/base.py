@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -19,19 +19,32 @@ RewardFunction = Callable[..., list[float]]
 """``reward(prompts, completions, **columns) -> list[float]``, one finite number a completion: TRL's reward function."""
 
 
+class Verdict(NamedTuple):
+    """A completion's reward, and the final answer that it was given for."""
+
+    reward: float
+    answer: str | None
+    """Written so that equal answers are equal texts; ``None``: the completion has none that could be judged."""
+
+
+VerdictFunction = Callable[..., list[Verdict]]
+"""``verdicts(prompts, completions, **columns)``, one a completion."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """Prompts and a verifier: all that an engine needs to know of a task.
 
     Raises:
-        ValueError: an empty split, a missing column, a reward without a name, a length that is not positive.
+        ValueError: no test problems, a missing column, a reward without a name, a length that is not positive.
     """
 
     name: str
     """The spec that :func:`entroshape.tasks.load_task` builds it from, such as ``"reasoning_gym:chain_sum"``."""
 
     train: Dataset
-    """Columns ``id`` (str), ``prompt`` (plain str), and those that the reward takes by name."""
+    """Columns ``id`` (str), ``prompt`` (plain str), and those that the reward takes by name. Without rows: a task for
+    evaluation alone."""
 
     test: Dataset
     """The same columns; problems that are in no training prompt."""
@@ -46,14 +59,18 @@ class Task:
     instruction: str | None = None
     """What to tell a chat model beside the problem, such as how to mark its final answer. ``None``: nothing."""
 
+    verdicts: VerdictFunction | None = None
+    """The rewards together with the final answers, for votes among the answers to a problem. ``None``: the task knows
+    no final answers that could be counted."""
+
     def __post_init__(self) -> None:
         for split in ("train", "test"):
             rows = getattr(self, split)
             missing = {"id", "prompt"} - set(rows.column_names)
             if missing:
                 raise ValueError(f"{split} of task {self.name!r} lacks the column {sorted(missing)[0]!r}")
-            if not len(rows):
-                raise ValueError(f"{split} of task {self.name!r} has no rows")
+        if not len(self.test):
+            raise ValueError(f"test of task {self.name!r} has no rows")
         if not callable(self.reward) or not hasattr(self.reward, "__name__"):
             raise ValueError(f"reward of task {self.name!r} must be a function with a __name__; got {self.reward!r}")
         length = self.max_completion_length

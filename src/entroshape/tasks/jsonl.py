@@ -5,38 +5,31 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from entroshape.tasks.base import Task, optional_module
-from entroshape.tasks.math_verifier import INSTRUCTION, MathReward
+from entroshape.tasks.base import Task
+from entroshape.tasks.problems import Row, problem_task
 
 TEST_FRACTION = 0.1
+HELD_OUT = 256
+"""How many problems are held out at most where nothing else is asked for, in training as in evaluation."""
+MAX_COMPLETION_LENGTH = 1024
 
 
-@dataclass(frozen=True)
-class Row:
-    """One problem and its reference answer."""
+def load_jsonl(spec: str, *, train_size: int | None, test_size: int | None, seed: int) -> Task:
+    """The task ``jsonl:<path>``, with an option or none; ``spec`` is what follows the first colon.
 
-    id: str
-    problem: str
-    answer: str
-
-
-def load_jsonl(spec: str, *, train_size: int | None, test_size: int, seed: int) -> Task:
-    """The task ``jsonl:<path>`` or ``jsonl:<path>?test=<path>``; ``spec`` is what follows the first colon.
-
-    Without a test file, a tenth of the distinct problems (at most ``test_size``) is held out: those whose text has the
-    lowest SHA-256, so the choice depends on neither the seed nor the order of the lines. Columns: ``id``, ``prompt``,
-    ``answer``. Answers are compared by math-verify.
+    ``?test=<path>`` gives a file of test problems; ``?split=test`` makes all problems of the file test problems, for
+    evaluation alone. Without either, a tenth of the distinct problems (at most ``test_size``) is held out: those whose
+    text has the lowest SHA-256, so the choice depends on neither the seed nor the order of the lines. Columns: ``id``,
+    ``prompt``, ``answer``. Answers are compared by math-verify.
 
     Args:
-        spec: path of the file, and of the test file if there is one.
+        spec: path of the file, and the option.
         train_size: at most so many training problems, drawn with ``seed``; ``None``: all.
-        test_size: at most so many test problems.
+        test_size: at most so many test problems; ``None``: all of a test file's, 256 of a tenth held out.
         seed: of the draw.
 
     Raises:
@@ -44,25 +37,19 @@ def load_jsonl(spec: str, *, train_size: int | None, test_size: int, seed: int) 
             hold out.
     """
     path, _, query = spec.partition("?")
-    key, _, test_path = query.partition("=")
-    if query and (key != "test" or not test_path):
-        raise ValueError(f"jsonl takes the option test=<path> alone; got {query!r}")
+    key, _, value = query.partition("=")
+    if query and (key not in ("test", "split") or not value or (key == "split" and value != "test")):
+        raise ValueError(f"jsonl takes the option test=<path> or split=test; got {query!r}")
     rows = read_rows(Path(path).expanduser())
-    if test_path:
-        train, test = rows, read_rows(Path(test_path).expanduser())
-        _check_disjoint(train, test, path, test_path)
+    if key == "test":
+        train, test = rows, read_rows(Path(value).expanduser())
+        _check_disjoint(train, test, path, value)
+    elif key == "split":
+        train, test = [], rows
     else:
-        train, test = _split(rows, test_size, path)
-    if train_size is not None and train_size < len(train):
-        chosen = sorted(Random(seed).sample(range(len(train)), train_size))
-        train = [train[place] for place in chosen]
-    return Task(
-        name=f"jsonl:{spec}",
-        train=_dataset(train),
-        test=_dataset(test[:test_size]),
-        reward=MathReward(),
-        max_completion_length=1024,
-        instruction=INSTRUCTION,
+        train, test = _split(rows, HELD_OUT if test_size is None else test_size, path)
+    return problem_task(
+        f"jsonl:{spec}", train, test[:test_size], train_size=train_size, seed=seed, length=MAX_COMPLETION_LENGTH
     )
 
 
@@ -138,13 +125,3 @@ def _check_disjoint(train: Sequence[Row], test: Sequence[Row], train_path: str, 
             f"{len(shared)} problems of {test_path} are in {train_path} too, the first with the id {shared[0].id!r}; "
             "test problems must not be trained on"
         )
-
-
-def _dataset(rows: Sequence[Row]) -> Any:
-    return optional_module("datasets").Dataset.from_dict(
-        {
-            "id": [row.id for row in rows],
-            "prompt": [row.problem for row in rows],
-            "answer": [row.answer for row in rows],
-        }
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from entroshape.tasks.base import Completion, completion_text, require_package
+from entroshape.tasks.base import Completion, Verdict, completion_text, require_package
 from entroshape.tasks.workers import ScoringPool
 
 INSTRUCTION = r"Reason step by step, and put your final answer within \boxed{}."
@@ -43,16 +43,28 @@ class MathReward:
         self, prompts: Sequence[Any], completions: Sequence[Completion], *, answer: Sequence[str], **columns: Any
     ) -> list[float]:
         """The rewards, one a completion."""
-        return self._pool.score(
-            [
-                {"gold": gold, "text": answer_window(completion_text(completion))}
-                for gold, completion in zip(answer, completions, strict=True)
-            ]
-        )
+        return self._pool.score(_jobs(completions, answer))
+
+    def verdicts(
+        self, prompts: Sequence[Any], completions: Sequence[Completion], *, answer: Sequence[str], **columns: Any
+    ) -> list[Verdict]:
+        """The rewards with the answers that were compared: a right one is written as the reference, whatever its form.
+
+        A completion without an answer, or with one that cannot be judged within the limits, has none.
+        """
+        jobs = [{**job, "answer": True} for job in _jobs(completions, answer)]
+        return [Verdict(judgement.score, judgement.answer) for judgement in self._pool.judge(jobs)]
 
     def close(self) -> None:
         """End the processes. The next call starts new ones."""
         self._pool.close()
+
+
+def _jobs(completions: Sequence[Completion], answer: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {"gold": gold, "text": answer_window(completion_text(completion))}
+        for gold, completion in zip(answer, completions, strict=True)
+    ]
 
 
 def answer_window(text: str) -> str:

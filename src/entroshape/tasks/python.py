@@ -138,7 +138,7 @@ def _check_value(value: Any, place: int, name: str) -> float:
     return float(value)
 
 
-def load_user_task(spec: str, *, train_size: int | None, test_size: int) -> Task:
+def load_user_task(spec: str, *, train_size: int | None, test_size: int | None) -> Task:
     """The user's own task: ``module:name`` is a :class:`Task`, or a function without arguments that returns one.
 
     Raises:
@@ -149,5 +149,5 @@ def load_user_task(spec: str, *, train_size: int | None, test_size: int) -> Task
     if not isinstance(task, Task):
         raise ValueError(f"task {spec!r} must be a Task or a function that returns one; got {type(task).__name__}")
     train = task.train if train_size is None else task.train.select(range(min(train_size, len(task.train))))
-    test = task.test.select(range(min(test_size, len(task.test))))
+    test = task.test if test_size is None else task.test.select(range(min(test_size, len(task.test))))
     return replace(task, train=train, test=test, reward=checked_reward(task.reward, f"{spec} reward"))

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qsl
 
-from entroshape.tasks.base import Completion, Task, completion_text, optional_module
+from entroshape.tasks.base import Completion, Task, Verdict, completion_text, optional_module
 from entroshape.tasks.score_worker import encode
 from entroshape.tasks.workers import ScoringPool
 
@@ -57,6 +57,12 @@ class ReasoningGymReward:
         self, prompts: Sequence[Any], completions: Sequence[Completion], *, entry: Sequence[str], **columns: Any
     ) -> list[float]:
         """The rewards, one a completion, clipped to ``[0, 1]``. No answer in the completion: 0."""
+        return [verdict.reward for verdict in self.verdicts(prompts, completions, entry=entry)]
+
+    def verdicts(
+        self, prompts: Sequence[Any], completions: Sequence[Completion], *, entry: Sequence[str], **columns: Any
+    ) -> list[Verdict]:
+        """The rewards with the answers as :func:`extract_answer` finds them, letter for letter."""
         entries = [json.loads(text) for text in entry]
         answers = [
             extract_answer(completion_text(completion), each["answer"])
@@ -68,7 +74,9 @@ class ReasoningGymReward:
             if answer
         ]
         scores = iter(self._pool.score(jobs))
-        return [min(1.0, max(0.0, next(scores))) if answer else 0.0 for answer in answers]
+        return [
+            Verdict(min(1.0, max(0.0, next(scores))), answer) if answer else Verdict(0.0, None) for answer in answers
+        ]
 
     def close(self) -> None:
         """End the processes. The next call starts new ones."""
@@ -161,13 +169,15 @@ def load_reasoning_gym(spec: str, *, train_size: int, test_size: int, seed: int)
         raise ValueError(
             f"reasoning_gym:{spec} has only {len(test_pool | train_pool)} distinct questions: too few to hold any out"
         )
+    reward = ReasoningGymReward(name, options)
     return Task(
         name=f"reasoning_gym:{spec}",
         train=_rows(f"{name}-train-{seed}", train),
         test=_rows(f"{name}-test", list(test.items())),
-        reward=ReasoningGymReward(name, options),
+        reward=reward,
         max_completion_length=256,
         instruction=INSTRUCTION,
+        verdicts=reward.verdicts,
     )
 
 

@@ -18,11 +18,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-Scorer = Callable[[dict[str, Any]], float]
+Scorer = Callable[[dict[str, Any]], tuple[float, str | None]]
+"""The score of a job, and the answer that was judged as equal answers are written alike; ``None``: there is none."""
+
+SYMPY_ERRORS = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
+"""What SymPy raises at expressions that it cannot evaluate."""
 
 
 def math_scorer() -> Scorer:
-    """Jobs ``{"gold": str, "text": str}``: 1 if the answer in ``text`` equals ``gold`` by math-verify, else 0."""
+    """Jobs ``{"gold": str, "text": str}``: 1 if the answer in ``text`` equals ``gold`` by math-verify, else 0.
+
+    With ``"answer": True`` the answer is named too: a right one as ``gold``, however the text writes it, a wrong one in
+    its :func:`normal_form`.
+    """
     lib = importlib.import_module("math_verify")
     targets = [lib.LatexExtractionConfig(boxed_match_priority=0), lib.ExprExtractionConfig()]
 
@@ -34,13 +42,37 @@ def math_scorer() -> Scorer:
     def parse_gold(gold: str) -> list[Any]:
         return parse(f"\\boxed{{{gold}}}")
 
-    def score(job: dict[str, Any]) -> float:
-        return float(lib.verify(parse_gold(job["gold"]), parse(job["text"]), timeout_seconds=None))
+    def score(job: dict[str, Any]) -> tuple[float, str | None]:
+        found = parse(job["text"])
+        if lib.verify(parse_gold(job["gold"]), found, timeout_seconds=None):
+            return 1.0, job["gold"]
+        return 0.0, normal_form(found) if job.get("answer") else None
 
     # The first parse builds grammars and regular expressions for a second: not in the first answer's time.
-    if score({"gold": "\\frac{1}{2}", "text": "\\boxed{0.5}"}) != 1:
+    if score({"gold": "\\frac{1}{2}", "text": "\\boxed{0.5}"})[0] != 1:
         raise RuntimeError("math-verify does not find 1/2 equal to 0.5")
     return score
+
+
+def normal_form(found: list[Any]) -> str | None:
+    """One text for the ways of writing an answer, so far as plain evaluation goes; ``None``: nothing was found.
+
+    Args:
+        found: what math-verify parsed, an expression and its text, or a text alone.
+    """
+    if not found:
+        return None
+    value, text = found[0], " ".join(str(found[-1]).split()) or None
+    if isinstance(value, str):
+        return text
+    sympy = importlib.import_module("sympy")
+    try:
+        if isinstance(value, sympy.Equality) and isinstance(value.lhs, sympy.Symbol):
+            value = value.rhs
+        exact = value.xreplace({number: sympy.Rational(str(number)) for number in value.atoms(sympy.Float)})
+        return str(exact.doit())
+    except SYMPY_ERRORS:
+        return text
 
 
 def reasoning_gym_scorer() -> Scorer:
@@ -51,9 +83,9 @@ def reasoning_gym_scorer() -> Scorer:
     def dataset(name: str, options: str) -> Any:
         return lib.create_dataset(name, seed=0, size=1, **json.loads(options))
 
-    def score(job: dict[str, Any]) -> float:
+    def score(job: dict[str, Any]) -> tuple[float, str | None]:
         scorer = dataset(job["dataset"], json.dumps(job["options"]))
-        return float(scorer.score_answer(job["answer"], decode(job["entry"])))
+        return float(scorer.score_answer(job["answer"], decode(job["entry"]))), job["answer"]
 
     return score
 
@@ -122,7 +154,7 @@ def serve(connection: Connection, score: Scorer, *, time_limit: float, memory_li
         signal.setitimer(signal.ITIMER_REAL, time_limit + 1)
         reply: dict[str, Any] = {}
         try:
-            reply["score"] = score(job)
+            reply["score"], reply["answer"] = score(job)
         except Exception as error:  # noqa: BLE001 - a third-party scorer on a model's text can raise anything
             reply["error"] = type(error).__name__
         signal.setitimer(signal.ITIMER_REAL, 0)

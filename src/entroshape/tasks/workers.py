@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from entroshape.tasks import score_worker
 
@@ -30,6 +30,17 @@ logger = logging.getLogger(__name__)
 
 START_LIMIT = 120.0
 """Seconds that a worker may take to import its library, on a busy machine."""
+
+
+class Judgement(NamedTuple):
+    """What a scoring process says of a job."""
+
+    score: float
+    answer: str | None
+    """The answer that was judged, equal ones written alike; ``None``: there is none, or it could not be judged."""
+
+    failure: str | None = None
+    """Why there is no verdict; the score is then 0."""
 
 
 class ScoringPool:
@@ -60,14 +71,18 @@ class ScoringPool:
         self._finalizer = weakref.finalize(self, _stop_all, self._workers)
 
     def score(self, jobs: Sequence[Mapping[str, Any]]) -> list[float]:
-        """The scores of ``jobs``, in order; 0 for a job that failed, with one logged warning for all that did.
+        """The scores of ``jobs``, in order; see :meth:`judge`."""
+        return [judgement.score for judgement in self.judge(jobs)]
+
+    def judge(self, jobs: Sequence[Mapping[str, Any]]) -> list[Judgement]:
+        """Score and answer of each job, in order; 0 for a job that failed, with one logged warning for all that did.
 
         Raises:
             RuntimeError: a worker cannot start, for example because its library is missing.
         """
         idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
 
-        def ask(job: Mapping[str, Any]) -> tuple[float, str | None]:
+        def ask(job: Mapping[str, Any]) -> Judgement:
             worker = idle.get()
             try:
                 return worker.ask(json.dumps(job).encode())
@@ -77,12 +92,12 @@ class ScoringPool:
         with self._lock, ThreadPoolExecutor(max_workers=len(self._workers)) as threads:
             for worker in self._workers:
                 idle.put(worker)
-            verdicts = list(threads.map(ask, jobs))
-        failures = Counter(reason for _, reason in verdicts if reason)
+            judgements = list(threads.map(ask, jobs))
+        failures = Counter(judgement.failure for judgement in judgements if judgement.failure)
         if failures:
             reasons = ", ".join(f"{reason} ({count})" for reason, count in failures.most_common())
             logger.warning("%s: %d of %d answers scored 0: %s", self._kind, failures.total(), len(jobs), reasons)
-        return [score for score, _ in verdicts]
+        return judgements
 
     def close(self) -> None:
         """End the processes. The next job starts new ones."""
@@ -97,21 +112,23 @@ class _Worker:
         self.process: subprocess.Popen[bytes] | None = None
         self.connection: Connection | None = None
 
-    def ask(self, job: bytes) -> tuple[float, str | None]:
-        """Score and ``None``, or 0 and the reason."""
+    def ask(self, job: bytes) -> Judgement:
+        """The process's verdict; or 0, and the reason why there is none."""
         connection = self._connected()
         try:
             connection.send_bytes(job)
             if not connection.poll(self.time_limit):
                 self.stop()
-                return 0.0, f"more than {self.time_limit:g} s"
+                return Judgement(0.0, None, f"more than {self.time_limit:g} s")
             reply = json.loads(connection.recv_bytes())
         except (EOFError, OSError):
             self.stop()
-            return 0.0, "the scoring process died"
+            return Judgement(0.0, None, "the scoring process died")
         if reply["retiring"]:
             self.stop()
-        return (0.0, reply["error"]) if "error" in reply else (reply["score"], None)
+        if "error" in reply:
+            return Judgement(0.0, None, reply["error"])
+        return Judgement(reply["score"], reply["answer"])
 
     def _connected(self) -> Connection:
         if self.connection is None or self.process is None or self.process.poll() is not None:

@@ -1,0 +1,100 @@
+"""The file of a finished evaluation: every answer with its verdict, what they amount to, and the options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from entroshape.evaluation.evaluator import EvaluationResult
+from entroshape.evaluation.journal import check_options
+from entroshape.evaluation.table import metric_intervals, pass_curve
+from entroshape.runs.files import json_line
+from entroshape.runs.tables import EVALUATION_SCHEMA, read_table, write_table
+from entroshape.tasks import Task
+
+MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
+"""What a saved model consists of."""
+
+CHUNK = 1 << 16
+CHUNKS = 64
+"""A model's file is told from another by so many pieces of its bytes, spread evenly, and by its size."""
+
+
+def write_evaluation(path: Path, result: EvaluationResult, options: Mapping[str, Any]) -> None:
+    """Writes a Parquet file, one row an answer, in one piece or not at all.
+
+    Its metadata hold JSON: ``metrics``, ``intervals`` (every metric with its 95 % interval), ``pass_curve`` (Pass@k for
+    all ``k``) and ``options``. Columns are those of :data:`entroshape.runs.tables.EVALUATION_SCHEMA`, without
+    ``entropy`` where the engine does not know it, and with ``answer`` where the task knows final answers.
+
+    Raises:
+        ValueError: a value that is not finite.
+    """
+    metadata = {
+        "metrics": json_line(result.metrics, "metrics"),
+        "intervals": _json(metric_intervals(result.rows)),
+        "pass_curve": _json(pass_curve(result.rows)),
+        "options": json_line(options, "options"),
+    }
+    write_table(path, result.rows, _schema(result.rows), metadata)
+
+
+def read_evaluation(path: Path, options: Mapping[str, Any]) -> EvaluationResult | None:
+    """The evaluation that :func:`write_evaluation` wrote with these options; ``None``: there is no such file.
+
+    Raises:
+        ValueError: the file holds another evaluation, naming the option that differs, or something else.
+    """
+    if not path.exists():
+        return None
+    table = read_table(path)
+    metadata = table.schema.metadata or {}
+    if b"options" not in metadata:
+        raise ValueError(f"output {path} holds something else than an evaluation; choose another --output")
+    check_options(json.loads(metadata[b"options"]), options, path)
+    return EvaluationResult(rows=table.to_pylist(), metrics=json.loads(metadata[b"metrics"]))
+
+
+def model_fingerprint(model: str) -> str:
+    """What tells the weights in a directory from others that may stand there later; a hub id stands for itself.
+
+    Args:
+        model: a directory or a hub id, as :func:`entroshape.models.resolve_model` gives it.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    digest = sha256()
+    for path in sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)}):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            for start in range(0, max(size, 1), max(CHUNK, size // CHUNKS)):
+                file.seek(start)
+                digest.update(file.read(CHUNK))
+    return digest.hexdigest()
+
+
+def problems_fingerprint(task: Task) -> str:
+    """What tells a task's test problems, with all of their columns and the instruction, from others."""
+    digest = sha256(json.dumps([task.instruction, task.test.column_names]).encode())
+    for row in task.test:
+        digest.update(json.dumps(row, sort_keys=True, default=repr).encode())
+    return digest.hexdigest()
+
+
+def _schema(rows: Sequence[Mapping[str, Any]]) -> Any:
+    schema = EVALUATION_SCHEMA
+    if "entropy" not in rows[0]:
+        schema = schema.remove(schema.get_field_index("entropy"))
+    if "answer" in rows[0]:
+        # The completions' own type, whichever it is.
+        schema = schema.append(schema.field("completion").with_name("answer"))
+    return schema
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode()

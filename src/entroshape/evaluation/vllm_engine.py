@@ -1,0 +1,76 @@
+"""Sampling with vLLM, where it is installed: many answers in flight on a GPU, without entropies.
+
+vLLM gives log-probabilities of the most likely tokens only, and the entropy of a distribution is not known from those:
+there is none. Each answer has a seed of its own, so its draws depend on no other answer; its logits may still differ in
+the last bits with what is computed beside it, unless vLLM runs in its batch-invariant mode.
+
+Written against the signatures of vLLM 0.33 and not run yet: it needs a GPU, which the tests of this package do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from entroshape.evaluation.engine import Prompt, SampledCompletion, derived_seed, tokenized
+
+
+def require_vllm() -> None:
+    """Raises ``ImportError``, which says what to do, unless vLLM is installed."""
+    if find_spec("vllm") is None:
+        raise ImportError(
+            "engine vllm needs vLLM, which is not installed: pip install vllm (on a machine with a GPU), "
+            "or leave out --engine to sample with transformers",
+            name="vllm",
+        )
+
+
+class VLLMEngine:
+    """Samples with ``vllm.LLM``.
+
+    Args:
+        model: a hub id or the directory of a whole model; adapters have to be merged first.
+        precision: ``"float32"`` or ``"bfloat16"``, of weights and arithmetic.
+
+    Raises:
+        ImportError: vLLM is not installed.
+        ValueError: the directory holds an adapter.
+    """
+
+    def __init__(self, model: str, *, precision: str) -> None:
+        require_vllm()
+        if (Path(model) / "adapter_config.json").is_file():
+            raise ValueError(
+                f"model must be a whole model for engine vllm; {model} is an adapter: merge it, "
+                "or leave out --engine to sample with transformers"
+            )
+        self._vllm: Any = import_module("vllm")
+        self._llm = self._vllm.LLM(model=model, dtype=precision, seed=0)
+        self.tokenizer: Any = self._llm.get_tokenizer()
+
+    def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """See :class:`entroshape.evaluation.engine.Engine`."""
+        return tokenized(self.tokenizer, prompts)
+
+    def sample(
+        self, prompts: Sequence[list[int]], *, max_new_tokens: int, temperature: float, seed: int
+    ) -> list[SampledCompletion]:
+        """See :class:`entroshape.evaluation.engine.Engine`; the entropies are ``None``."""
+        parameters = [
+            # vLLM takes seeds of 63 bits.
+            self._vllm.SamplingParams(
+                temperature=temperature, max_tokens=max_new_tokens, seed=derived_seed(seed, row) >> 1
+            )
+            for row in range(len(prompts))
+        ]
+        inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]
+        outputs = [request.outputs[0] for request in self._llm.generate(inputs, parameters, use_tqdm=False)]
+        return [
+            SampledCompletion(
+                text=output.text, length=len(output.token_ids), cut=output.finish_reason == "length", entropy=None
+            )
+            for output in outputs
+        ]

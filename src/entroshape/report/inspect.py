@@ -1,0 +1,206 @@
+"""``entroshape inspect RUN``: who got which credit, in the terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich import box
+from rich.color import Color
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from entroshape.report.credit import Response, groups_of
+from entroshape.runs import RunDirectory
+
+Quantity = Literal["entropy", "shaped_reward", "advantage"]
+
+# Cividis (Nuñez et al., 2018) at five places, and Okabe and Ito's blue and vermillion, for colour-blind readers too.
+AMOUNT = ((0, 34, 78), (67, 78, 108), (125, 124, 120), (188, 175, 111), (254, 232, 56))
+BELOW = ((250, 222, 205), (213, 94, 0))
+ABOVE = ((206, 226, 240), (0, 114, 178))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig:
+    """Show a group's responses as tokens coloured by their entropy, shaped reward or advantage.
+
+    The same as the credit viewer of report.html. Without colour (NO_COLOR, or piped into a file) every token is
+    followed by its value.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    """A run directory."""
+
+    step: int | None = None
+    """One of the steps whose rollouts were kept. None: the last."""
+
+    group: int = 1
+    """Which prompt of the step, counted from 1."""
+
+    show: Quantity = "advantage"
+    """What the colours say."""
+
+    responses: int = 32
+    """At most so many responses."""
+
+    tokens: int = 400
+    """At most so many tokens of a response."""
+
+    list: bool = False
+    """List the steps that were kept and the step's groups instead."""
+
+    def __post_init__(self) -> None:
+        for name in ("group", "responses", "tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1; got {getattr(self, name)}")
+
+
+def parse_inspect(arguments: Sequence[str]) -> InspectConfig:
+    """The options of ``entroshape inspect`` from a command line."""
+    return tyro.cli(
+        InspectConfig, prog="entroshape inspect", args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,)
+    )
+
+
+def inspect(config: InspectConfig, console: Console) -> None:
+    """Prints a group's responses with their credit, or what there is to choose from.
+
+    Raises:
+        ValueError: not a run, no rollouts, a step or group that is not there, a quantity that the method does not have.
+    """
+    run = RunDirectory.open(config.run)
+    steps = run.rollout_steps()
+    if not steps:
+        raise ValueError(
+            f"{run.path} holds no rollouts: train with --rollouts-every 10 to keep those of every tenth step"
+        )
+    step = steps[-1] if config.step is None else config.step
+    groups = groups_of(run.read_rollouts(step))
+    if config.list:
+        console.print(_contents(groups, step, steps))
+        return
+    if config.group > len(groups):
+        raise ValueError(f"group must be one of the {len(groups)} of step {step}; got {config.group}")
+    rows = groups[config.group - 1]
+    values = [value for row in rows for value in row[config.show]]
+    if not values:
+        raise ValueError(f"show: the rollouts of {run.path} hold no {config.show}; choose another quantity")
+    scale = Scale(config.show, values)
+    console.print(Text(f"step {step}, prompt {config.group} of {len(groups)}", style="bold"))
+    console.print(Text(printable(rows[0]["prompt"])), soft_wrap=True)
+    console.print(scale.legend(coloured=_coloured(console)))
+    for number, row in enumerate(rows[: config.responses], start=1):
+        console.print(_response(number, row, config, scale, coloured=_coloured(console)))
+    _say_more(config, rows, step, steps, len(groups), console)
+
+
+class Scale:
+    """Colours of a quantity within a group: hue for the sign, depth for the place among values of that sign."""
+
+    def __init__(self, quantity: str, values: Sequence[float]) -> None:
+        self._quantity = quantity
+        self._above = sorted(value for value in values if value > 0)
+        self._below = sorted(-value for value in values if value < 0)
+
+    def colour(self, value: float) -> tuple[int, int, int] | None:
+        """Red, green and blue, ``None`` for a zero."""
+        if self._quantity == "entropy":
+            return _between(AMOUNT, value / (self._above[-1] if self._above else 1.0))
+        if value == 0:
+            return None
+        ends, own = (ABOVE, self._above) if value > 0 else (BELOW, self._below)
+        width = own[-1] - own[0]
+        return _between(ends, (abs(value) - own[0]) / width if width else 0.6)
+
+    def style(self, value: float) -> Style:
+        """A background of the value's colour under readable ink."""
+        colour = self.colour(value)
+        if colour is None:
+            return Style.null()
+        bright = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 128
+        return Style(color="black" if bright else "white", bgcolor=Color.from_rgb(*colour))
+
+    def legend(self, *, coloured: bool) -> Text:
+        """The quantity's range, each end in its colour."""
+        ends = [-value for value in (self._below[-1:] + self._below[:1])] + self._above[:1] + self._above[-1:]
+        if self._quantity == "entropy":
+            ends = [0.0, *self._above[-1:]]
+        text = Text(f"{self._quantity.replace('_', ' ')}: ")
+        for place, end in enumerate(dict.fromkeys(ends)):
+            text.append(" … " if place else "")
+            text.append(f" {end:.3g} ", style=self.style(end) if coloured else "")
+        return text
+
+
+def _between(colours: Sequence[tuple[int, int, int]], place: float) -> tuple[int, int, int]:
+    scaled = max(0.0, min(1.0, place)) * (len(colours) - 1)
+    first = min(int(scaled), len(colours) - 2)
+    share = scaled - first
+    red, green, blue = (
+        round((1 - share) * a + share * b) for a, b in zip(colours[first], colours[first + 1], strict=True)
+    )
+    return red, green, blue
+
+
+def _response(number: int, row: Response, config: InspectConfig, scale: Scale, *, coloured: bool) -> Text:
+    kind, style = ("success", "blue") if row["success"] else ("failure", "red")
+    text = Text.assemble((f"{number:3d} {kind}", style), f" reward {row['reward']:.4g}")
+    text.append(" gated: all of its group alike, no credit" if row["gated"] else "", style="dim")
+    text.append("\n    ")
+    shown = list(zip(row["tokens"], row[config.show], strict=False))[: config.tokens]
+    for token, value in shown:
+        if coloured:
+            text.append(printable(token), style=scale.style(value)).append(" ")
+        else:
+            text.append(f"{printable(token)}({value:.3g}) ")
+    left = len(row["tokens"]) - len(shown)
+    text.append(f"and {left} more tokens" if left > 0 else "", style="dim")
+    return text
+
+
+def _contents(groups: Sequence[Sequence[Any]], step: int, steps: Sequence[int]) -> Table:
+    table = Table(title=f"step {step}; kept: {', '.join(map(str, steps))}", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("group", "right", "gated", "prompt"):
+        table.add_column(column, justify="left" if column == "prompt" else "right", no_wrap=column != "prompt")
+    for number, rows in enumerate(groups, start=1):
+        right, gated = sum(row["success"] for row in rows), sum(row["gated"] for row in rows)
+        prompt = " ".join(rows[0]["prompt"].split())
+        short = prompt if len(prompt) <= 100 else f"{prompt[:48]} … {prompt[-48:]}"
+        table.add_row(str(number), f"{right} of {len(rows)}", str(gated), Text(printable(short)))
+    return table
+
+
+def _say_more(
+    config: InspectConfig, rows: Sequence[Any], step: int, steps: Sequence[int], groups: int, console: Console
+) -> None:
+    if len(rows) > config.responses:
+        console.print(Text(f"and {len(rows) - config.responses} more responses: --responses {len(rows)}", style="dim"))
+    following = config.group % groups + 1
+    others = [each for each in ("entropy", "shaped_reward", "advantage") if each != config.show and rows[0][each]]
+    hints = [f"--group {following}", *(f"--show {each}" for each in others), "--list"]
+    if len(steps) > 1:
+        hints.insert(1, f"--step {steps[0] if step != steps[0] else steps[-1]}")
+    console.print(Text(f"next: {', '.join(hints)}", style="dim"), soft_wrap=True)
+
+
+def _coloured(console: Console) -> bool:
+    return console.color_system is not None and not console.no_color
+
+
+def printable(text: str) -> str:
+    r"""Text that can do nothing to a terminal: control and formatting characters as what they are called.
+
+    Example:
+        >>> printable("a\x1b[31mb\n"), printable("")
+        ('a\\x1b[31mb⏎', '∅')
+    """
+    shown = re.sub(r"\r?\n", "⏎", text) or "∅"
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in shown
+    )

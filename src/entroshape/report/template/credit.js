@@ -1,0 +1,285 @@
+// The credit viewer: a group's responses one above the other, token under token, coloured by what they were given.
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("report-data").textContent).credit;
+  const viewer = document.getElementById("viewer");
+  if (!data || !data.steps.length) { document.getElementById("tokens-section").hidden = true; return; }
+
+  const PAGE = 200; // columns at a time: long responses stay quick to draw and to scroll
+  const QUANTITIES = {
+    entropy: { label: "Entropy", key: "e", unit: "nats" },
+    shaped_reward: { label: "Shaped reward", key: "r", unit: "" },
+    advantage: { label: "Advantage", key: "a", unit: "" },
+  };
+  const number = d3.format(".4~g");
+  const at = (id) => document.getElementById(id);
+  const element = (name, properties = {}, ...children) => {
+    const node = Object.assign(document.createElement(name), properties);
+    node.append(...children);
+    return node;
+  };
+
+  const present = Object.keys(QUANTITIES).filter((name) => data.steps.some(({ groups }) => groups.some(({ responses }) => responses.some((each) => each[name] !== null))));
+  const state = { step: data.steps.length - 1, group: 0, quantity: present.includes("advantage") ? "advantage" : present[0], page: 0, row: 0, column: 0 };
+
+  // --- values and colours -------------------------------------------------------------------------------------------
+
+  const responses = () => data.steps[state.step].groups[state.group].responses;
+  const longest = () => d3.max(responses(), ({ tokens }) => tokens.length) || 0;
+  const valueOf = (response, name, column) => {
+    const own = response[name];
+    if (own === null || column >= response.tokens.length) return null;
+    return Array.isArray(own) ? own[column] : own;
+  };
+
+  let theme;
+  function readTheme() {
+    const style = getComputedStyle(document.documentElement);
+    const [card, blue, vermillion, green] = ["card", "blue", "vermillion", "green"].map((name) => style.getPropertyValue(`--${name}`).trim());
+    theme = { card, above: d3.interpolateLab(card, blue), below: d3.interpolateLab(card, vermillion), amount: d3.interpolateLab(card, green) };
+  }
+
+  /** The ends of the colours: where 98 % of the group's values lie, of those below 0 and of those above. */
+  let limits;
+  function readLimits() {
+    const ends = (values) => (values.length ? [0.01, 0.99].map((share) => d3.quantile(values, share)) : undefined);
+    const all = (name) => responses().flatMap((response) => (Array.isArray(response[name]) ? response[name] : response[name] === null ? [] : [response[name]]));
+    limits = Object.fromEntries(present.map((name) => [name, { below: ends(all(name).filter((value) => value < 0)), above: ends(all(name).filter((value) => value > 0)) }]));
+  }
+
+  /** The colour of a value: its hue is its sign, its depth where it lies among the values of that sign. */
+  function colour(name, value) {
+    const { below, above } = limits[name];
+    if (name === "entropy") return theme.amount(Math.min(1, value / (above ?? [0, 1])[1]));
+    if (value === 0) return theme.card;
+    const [low, high] = (value > 0 ? above : below) ?? [value, value];
+    const place = high > low ? Math.max(0, Math.min(1, (value - low) / (high - low))) : 0.6;
+    return value > 0 ? theme.above(0.2 + 0.8 * place) : theme.below(0.2 + 0.8 * (1 - place));
+  }
+
+  const luminance = (text) => {
+    const { r, g, b } = d3.rgb(text);
+    const [x, y, z] = [r, g, b].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const inkOn = (text) => ((luminance(text) + 0.05) ** 2 > 0.0525 ? "#000000" : "#ffffff");
+
+  // Spaces, line ends and what has no shape of its own are made visible.
+  const visible = (text) => text === "" ? "∅" : text
+    .replace(/\r\n|\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ +| +$/g, (spaces) => "·".repeat(spaces.length))
+    .replace(/[\u0000-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
+    // Joiners shape emoji and scripts; alone they are invisible.
+    .replace(/^[\u200c\u200d]+$|[\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (text) => [...text].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""));
+  const tokenOf = (response, column) => data.tokens[response.tokens[column]];
+  const outcome = ({ success, gated }) => (gated ? ["gated", "gated", "○"] : success ? ["success", "success", "✓"] : ["failure", "failure", "✗"]);
+
+  // --- drawing ------------------------------------------------------------------------------------------------------
+
+  function drawGrid() {
+    const [from, to] = [state.page * PAGE, Math.min(longest(), (state.page + 1) * PAGE)];
+    const columns = d3.range(from, to);
+    const head = element("tr", {}, element("th", { scope: "col" }, "response"), ...columns.map((column) => {
+      const cell = element("th", { scope: "col" }, String(column + 1));
+      cell.dataset.column = column;
+      return cell;
+    }));
+    const rows = responses().map((response, row) => {
+      const [kind, word, sign] = outcome(response);
+      const name = element("th", { scope: "row" }, element("b", { className: kind }, `${sign} ${word}`), ` ${number(response.reward)}`);
+      name.title = `response ${row + 1}: ${word}${response.gated ? (response.success ? " (right, as all of its group: no credit)" : " (wrong, as all of its group: no credit)") : ""}, reward ${number(response.reward)}, ${response.tokens.length} tokens`;
+      return element("tr", {}, name, ...columns.map((column) => cellOf(response, row, column)));
+    });
+    const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
+    table.setAttribute("role", "grid");
+    table.setAttribute("aria-label", "Tokens of the group's responses");
+    at("tokens").replaceChildren(table);
+    drawPager(from, to);
+    mark(false);
+  }
+
+  function cellOf(response, row, column) {
+    if (column >= response.tokens.length) return element("td", { className: "none" });
+    const value = valueOf(response, state.quantity, column);
+    const cell = element("td", { tabIndex: -1 }, element("bdi", {}, visible(tokenOf(response, column)[0])));
+    cell.dataset.row = row;
+    cell.dataset.column = column;
+    if (value !== null) {
+      cell.style.background = colour(state.quantity, value);
+      cell.style.color = inkOn(cell.style.background);
+      cell.setAttribute("aria-label", `response ${row + 1}, token ${column + 1}: ${QUANTITIES[state.quantity].label} ${number(value)}`);
+    }
+    return cell;
+  }
+
+  function drawPager(from, to) {
+    const total = longest();
+    at("pager").hidden = total <= PAGE;
+    at("columns").textContent = `tokens ${d3.format(",")(from + 1)} to ${d3.format(",")(to)} of ${d3.format(",")(total)}`;
+    at("earlier").disabled = from === 0;
+    at("later").disabled = to >= total;
+  }
+
+  function drawScale() {
+    const { label, unit } = QUANTITIES[state.quantity];
+    const { below, above } = limits[state.quantity];
+    const ends = state.quantity === "entropy" ? [0, (above ?? [0, 1])[1]] : d3.extent([0, ...(below ?? []), ...(above ?? [])]);
+    if (ends[0] === ends[1]) { at("scale").replaceChildren(`${label}: 0 everywhere`); return; }
+    at("scale").replaceChildren(Plot.legend({
+      width: 250, height: 44, marginLeft: 12, marginRight: 12, ticks: 4, label: `${label}${unit ? `, ${unit}` : ""} (98 % of the group)`,
+      color: { type: "linear", domain: ends, interpolate: (t) => colour(state.quantity, ends[0] + t * (ends[1] - ends[0])) },
+    }));
+  }
+
+  /** Marks the cursor's column in all responses, and says what stands there. */
+  function mark(focus) {
+    const tokens = at("tokens");
+    tokens.querySelectorAll(".marked").forEach((cell) => cell.classList.remove("marked"));
+    tokens.querySelectorAll(`[data-column="${state.column}"]`).forEach((cell) => cell.classList.add("marked"));
+    tokens.querySelectorAll('td[tabindex="0"]').forEach((cell) => { cell.tabIndex = -1; });
+    const cell = tokens.querySelector(`td[data-row="${state.row}"][data-column="${state.column}"]`);
+    if (cell) {
+      cell.tabIndex = 0;
+      if (focus) { cell.focus({ preventScroll: true }); cell.scrollIntoView({ block: "nearest", inline: "nearest" }); }
+    }
+    drawReadout();
+  }
+
+  function drawReadout() {
+    const response = responses()[state.row];
+    if (!response || state.column >= response.tokens.length) { at("token").replaceChildren(); at("column").replaceChildren(); return; }
+    const [text, id] = tokenOf(response, state.column);
+    const facts = [["token", visible(text)], ...(id < 0 ? [] : [["id", String(id)]]), ["position", `${state.column + 1} of ${response.tokens.length}, response ${state.row + 1}`]];
+    for (const name of present) {
+      const value = valueOf(response, name, state.column);
+      if (value !== null) facts.push([QUANTITIES[name].label.toLowerCase(), `${number(value)} ${QUANTITIES[name].unit}`.trim()]);
+    }
+    at("token").replaceChildren(...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, element("bdi", {}, value))]));
+    drawColumn();
+  }
+
+  /** The values of all responses at the cursor's position, successes and failures apart. */
+  function drawColumn() {
+    const { label, unit } = QUANTITIES[state.quantity];
+    const points = responses().flatMap((response, row) => {
+      const value = valueOf(response, state.quantity, state.column);
+      if (value === null) return [];
+      return [{ row, value, kind: response.success ? "success" : "failure", text: `${row + 1}: ${visible(tokenOf(response, state.column)[0])}\n${number(value)}` }];
+    });
+    const fill = (point) => (point.kind === "success" ? "var(--blue)" : "var(--vermillion)");
+    const width = Math.max(260, at("column").clientWidth);
+    const plot = Plot.plot({
+      width, height: 118, marginLeft: 62, marginRight: 14, marginBottom: 36,
+      style: { fontFamily: "inherit", fontSize: "12px", color: "var(--muted)", background: "none", overflow: "visible" },
+      x: { label: `${label.toLowerCase()}${unit ? `, ${unit}` : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, ticks: 5 },
+      y: { domain: ["success", "failure"], label: null, tickSize: 0 },
+      marks: [
+        Plot.gridX({ stroke: "var(--line)", strokeOpacity: 1, ticks: 5 }),
+        Plot.dot(points, { x: "value", y: "kind", r: 4.5, fill, fillOpacity: 0.55, title: "text" }),
+        Plot.dot(points.filter(({ row }) => row === state.row), { x: "value", y: "kind", r: 7, fill, stroke: "var(--ink)", strokeWidth: 2 }),
+      ],
+    });
+    plot.setAttribute("role", "img");
+    plot.setAttribute("aria-label", `${label} of the ${points.length} responses that have a token at position ${state.column + 1}`);
+    at("column").replaceChildren(element("h4", {}, `Position ${state.column + 1} in all responses`), plot);
+  }
+
+  // --- choosing -----------------------------------------------------------------------------------------------------
+
+  const oneLine = (text) => { const line = text.replace(/\s+/g, " ").trim(); return line.length > 70 ? `${line.slice(0, 34)} … ${line.slice(-34)}` : line; };
+
+  function fillSteps() {
+    at("step").replaceChildren(...data.steps.map(({ step }, i) => element("option", { value: i, selected: i === state.step }, `step ${step}`)));
+  }
+
+  function fillGroups() {
+    const { groups } = data.steps[state.step];
+    at("group").replaceChildren(...groups.map(({ prompt, responses: all }, i) =>
+      element("option", { value: i, selected: i === state.group }, `${i + 1}: ${oneLine(prompt)} (${all.filter(({ success }) => success).length} of ${all.length} right)`)));
+    at("prompt").textContent = groups[state.group].prompt;
+  }
+
+  function choose(changes) {
+    Object.assign(state, changes);
+    const { groups } = data.steps[state.step];
+    state.group = Math.min(state.group, groups.length - 1);
+    if ("step" in changes || "group" in changes) Object.assign(state, { page: 0, row: 0, column: 0 }, changes);
+    at("step").value = state.step;
+    fillGroups();
+    viewer.querySelectorAll('input[name="quantity"]').forEach((input) => { input.checked = input.value === state.quantity; });
+    readLimits();
+    drawScale();
+    drawGrid();
+  }
+
+  function moveTo(row, column, focus = true) {
+    row = Math.max(0, Math.min(responses().length - 1, row));
+    const length = responses()[row].tokens.length;
+    column = Math.max(0, Math.min(Math.max(0, (focus ? longest() : length) - 1), column));
+    const page = Math.floor(column / PAGE);
+    Object.assign(state, { row, column: Math.min(column, Math.max(0, length - 1)) });
+    const own = Math.floor(state.column / PAGE);
+    if (own !== state.page && page !== state.page) { state.page = own; drawGrid(); }
+    mark(focus);
+  }
+
+  const cycle = (value, by, length) => (value + by + length) % length;
+  const KEYS = {
+    ArrowLeft: () => moveTo(state.row, state.column - 1),
+    ArrowRight: () => moveTo(state.row, state.column + 1),
+    ArrowUp: () => moveTo(state.row - 1, state.column),
+    ArrowDown: () => moveTo(state.row + 1, state.column),
+    Home: () => moveTo(state.row, 0),
+    End: () => moveTo(state.row, responses()[state.row].tokens.length - 1),
+    PageUp: () => moveTo(state.row, state.column - PAGE),
+    PageDown: () => moveTo(state.row, state.column + PAGE),
+    ",": () => choose({ step: cycle(state.step, -1, data.steps.length) }),
+    ".": () => choose({ step: cycle(state.step, 1, data.steps.length) }),
+    p: () => choose({ group: cycle(state.group, -1, data.steps[state.step].groups.length) }),
+    n: () => choose({ group: cycle(state.group, 1, data.steps[state.step].groups.length) }),
+    ...Object.fromEntries(present.map((name) => [QUANTITIES[name].key, () => choose({ quantity: name })])),
+  };
+
+  function connect() {
+    at("step").addEventListener("change", (event) => choose({ step: +event.target.value }));
+    at("group").addEventListener("change", (event) => choose({ group: +event.target.value }));
+    at("earlier").addEventListener("click", () => choose({ page: state.page - 1, column: (state.page - 1) * PAGE }));
+    at("later").addEventListener("click", () => choose({ page: state.page + 1, column: (state.page + 1) * PAGE }));
+    at("quantities").append(...present.map((name) => {
+      const input = element("input", { type: "radio", name: "quantity", value: name });
+      input.addEventListener("change", () => choose({ quantity: name }));
+      return element("label", {}, input, QUANTITIES[name].label);
+    }));
+    let last = {};
+    at("tokens").addEventListener("pointermove", (event) => {
+      // A table drawn anew under a pointer that rests must not take the cursor away from the keyboard.
+      const moved = event.clientX !== last.x || event.clientY !== last.y;
+      last = { x: event.clientX, y: event.clientY };
+      if (!moved) return;
+      const cell = event.target.closest("td[data-row]");
+      if (cell && (+cell.dataset.row !== state.row || +cell.dataset.column !== state.column)) moveTo(+cell.dataset.row, +cell.dataset.column, false);
+    });
+    at("tokens").addEventListener("click", (event) => { if (event.target.closest("td[data-row]")) mark(true); });
+    viewer.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, input")) return;
+      const act = KEYS[event.key];
+      if (!act) return;
+      event.preventDefault();
+      act();
+      mark(true);
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readTheme(); choose({}); });
+  }
+
+  function describe() {
+    const { steps, groups, responses: rest } = data.left_out;
+    const missing = [steps && `${steps} more steps`, groups && `${groups} more groups`, rest && `${rest} more responses`].filter(Boolean);
+    at("left-out").textContent = missing.length ? ` The run directory holds ${missing.join(", ")}, which would make this file too large.` : "";
+  }
+
+  readTheme();
+  connect();
+  fillSteps();
+  describe();
+  choose({});
+  viewer.dataset.ready = "true";
+})();

@@ -1,0 +1,197 @@
+"""The credit viewer in a real browser: chosen, hovered, stepped through, with hostile text and very long responses."""
+
+import shutil
+
+import pytest
+from report_inputs import make_run, rollout_rows
+
+from entroshape.report import write_report
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HOSTILE = [
+    "</script><script>document.title='owned'</script>", "<img src=x onerror=\"document.title='owned'\">",
+    "שלום", "مرحبا", "👩‍👩‍👧", "\n", "  x ", "\u202eabc", "e\u0301", "", "\x00", "&amp;", "a" * 300,
+]  # fmt: skip
+
+CONTRASTS = """cells => cells.map(cell => {
+    const channel = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const lightness = text => {
+        const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map(v => channel(v / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const style = getComputedStyle(cell);
+    const [dark, light] = [lightness(style.color), lightness(style.backgroundColor)].sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+})"""
+"""The contrast of text and background of each cell, as the WCAG define it."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """``opened(rows by step)``: a page with the report of a run with these rollouts; it has to stay silent."""
+    pages, said = [], []
+
+    def open_report(rollouts, **options):
+        run = make_run(tmp_path / "run", steps=5)
+        for step, rows in rollouts.items():
+            run.write_rollouts(step, rows)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, **options)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(write_report(run.path).resolve().as_uri())
+        page.wait_for_selector("#viewer[data-ready]")
+        pages.append(page)
+        return page
+
+    yield open_report
+    for page in pages:
+        page.close()
+    assert said == []
+
+
+def cell(row, column):
+    return f'#tokens td[data-row="{row}"][data-column="{column}"]'
+
+
+def facts(page):
+    names, values = page.locator("#token dt").all_inner_texts(), page.locator("#token dd").all_inner_texts()
+    return dict(zip(names, values, strict=True))
+
+
+def test_it_opens_on_the_last_step_and_shows_all_tokens_of_a_group(opened):
+    rows = rollout_rows(5)
+    page = opened({1: rollout_rows(1), 5: rows})
+    assert page.locator("#step option:checked").inner_text() == "step 5"
+    assert page.locator("#prompt").inner_text() == "prompt 0 of step 5"
+    for row in range(4):
+        shown = page.locator(f'#tokens td[data-row="{row}"]').all_inner_texts()
+        assert shown == [token.replace(" ", "·") for token in rows[row]["tokens"]]
+    heads = page.locator("#tokens tbody th").all_inner_texts()
+    assert heads[0] == "✓ success 1"
+    assert heads[1:] == ["✗ failure 0"] * 3
+
+
+def test_pointing_at_a_token_shows_its_numbers_and_marks_its_column_in_all_responses(opened):
+    rows = rollout_rows(5)
+    page = opened({5: rows})
+    page.hover(cell(1, 2))
+    shown = facts(page)
+    assert shown["token"] == "·t3"
+    assert shown["id"] == "2"
+    assert shown["position"] == "3 of 7, response 2"
+    assert float(shown["entropy"].split()[0]) == pytest.approx(rows[1]["entropy"][2], rel=1e-3)
+    assert float(shown["shaped reward"].replace("\u2212", "-")) == pytest.approx(rows[1]["shaped_reward"][2], rel=1e-3)
+    assert float(shown["advantage"].replace("\u2212", "-")) == pytest.approx(rows[1]["advantage"][2], rel=1e-3)
+    assert page.locator("#tokens td.marked").count() == 4
+    assert set(page.locator("#tokens .marked").evaluate_all("cells => cells.map(c => c.dataset.column)")) == {"2"}
+    assert page.locator("#column h4").inner_text() == "Position 3 in all responses"
+    assert page.locator("#column svg circle").count() == 5  # four responses, and the one pointed at once more
+
+
+def test_the_keyboard_reaches_everything(opened):
+    page = opened({1: rollout_rows(1), 5: rollout_rows(5)})
+    page.click(cell(0, 0))
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    assert facts(page)["position"] == "3 of 7, response 2"
+    assert page.evaluate("document.activeElement.dataset.column") == "2"
+    page.keyboard.press("End")
+    assert facts(page)["position"] == "7 of 7, response 2"
+    page.keyboard.press("n")
+    assert page.locator("#prompt").inner_text() == "prompt 1 of step 5"
+    page.keyboard.press(".")
+    assert page.locator("#step option:checked").inner_text() == "step 1"
+    for key, name in (("e", "entropy"), ("r", "shaped_reward"), ("a", "advantage")):
+        page.keyboard.press(key)
+        assert page.locator("#quantities input:checked").get_attribute("value") == name
+    page.keyboard.press("p")
+    page.keyboard.press("p")
+    assert page.locator("#prompt").inner_text() == "prompt 2 of step 1"
+
+
+def test_steps_prompts_and_quantities_can_be_chosen(opened):
+    page = opened({1: rollout_rows(1), 5: rollout_rows(5)})
+    before = page.locator(cell(0, 1)).get_attribute("style")
+    page.check('#quantities input[value="entropy"]', force=True)
+    assert page.locator(cell(0, 1)).get_attribute("style") != before
+    assert "Entropy" in page.locator("#scale").inner_text()
+    page.select_option("#step", label="step 1")
+    page.select_option("#group", index=2)
+    assert page.locator("#prompt").inner_text() == "prompt 2 of step 1"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_tell_the_sign_and_every_token_can_be_read(opened, scheme):
+    page = opened({5: rollout_rows(5)}, color_scheme=scheme)
+    for quantity in ("advantage", "entropy", "shaped_reward"):
+        page.check(f'#quantities input[value="{quantity}"]', force=True)
+        assert min(page.locator("#tokens td[data-row]").evaluate_all(CONTRASTS)) >= 4.5
+    rgb = "cell => getComputedStyle(cell).backgroundColor.match(/[0-9.]+/g).map(Number)"
+    success, failure = page.locator(cell(0, 0)).evaluate(rgb), page.locator(cell(1, 0)).evaluate(rgb)
+    assert success[2] > success[0]  # blue
+    assert failure[0] > failure[2]  # vermillion
+
+
+def test_hostile_text_is_text(opened):
+    rows = rollout_rows(5, groups=1, length=len(HOSTILE), token=lambda row, column: HOSTILE[column % len(HOSTILE)])
+    page = opened({5: [{**row, "prompt": HOSTILE[0] + HOSTILE[1]} for row in rows]})
+    assert page.title() != "owned"
+    assert page.locator("main img").count() == 0
+    assert page.locator("#prompt").inner_text() == HOSTILE[0] + HOSTILE[1]
+    shown = page.locator('#tokens td[data-row="0"]').evaluate_all("cells => cells.map(c => c.textContent)")
+    visible = {"\n": "⏎", "  x ": "··x·", "\u202eabc": "\\u202eabc", "": "∅", "\x00": "␀"}
+    assert shown == [visible.get(text, text) for text in HOSTILE]
+    # Right-to-left tokens stay in their own places, left to right by position.
+    left = page.locator('#tokens td[data-row="0"]').evaluate_all(
+        "cells => cells.map(c => c.getBoundingClientRect().left)"
+    )
+    assert left == sorted(left)
+
+
+def test_ten_thousand_tokens_are_paged_and_what_does_not_fit_is_said(opened):
+    page = opened({5: rollout_rows(5, groups=1, size=16, length=10_000)})
+    assert page.locator("#columns").inner_text() == "tokens 1 to 200 of 10,002"
+    kept = page.locator("#tokens tbody tr").count()
+    assert 10 <= kept < 16
+    assert f"holds {16 - kept} more responses" in page.locator("#left-out").inner_text()
+    assert page.locator("#tokens td[data-row]").count() == kept * 200
+    page.click("#later")
+    assert page.locator("#columns").inner_text() == "tokens 201 to 400 of 10,002"
+    page.click(cell(2, 250))
+    page.keyboard.press("End")
+    assert facts(page)["position"] == "10002 of 10002, response 3"
+    assert page.locator("#columns").inner_text() == "tokens 10,001 to 10,002 of 10,002"
+    page.keyboard.press("Home")
+    page.keyboard.press("PageDown")
+    assert facts(page)["position"].startswith("201 of")
+
+
+def test_responses_without_a_token_and_methods_without_entropy_are_shown(opened):
+    rows = rollout_rows(5, groups=1)
+    lists = {"tokens": [], "token_ids": [], "entropy": [], "shaped_reward": [], "advantage": [], "completion": ""}
+    page = opened({5: [{**rows[0], **lists}, *({**row, "entropy": []} for row in rows[1:])]})
+    assert page.locator("#quantities label").all_inner_texts() == ["Shaped reward", "Advantage"]
+    assert page.locator("#tokens tbody tr").count() == 4
+    page.hover(cell(1, 0))
+    assert "entropy" not in facts(page)
+
+
+def test_a_run_without_rollouts_has_no_viewer(browser, tmp_path):
+    page = browser.new_page()
+    page.goto(write_report(make_run(tmp_path / "run", steps=2).path).resolve().as_uri())
+    assert page.locator("#tokens-section").is_hidden()
+    page.close()
