@@ -18,6 +18,7 @@ from entroshape.evaluation.command import EvalConfig, parse_eval
 from entroshape.experiments import parse_arms
 from entroshape.experiments.command import CompareConfig, parse_compare
 from entroshape.methods import build_method
+from entroshape.report.inspect import parse_inspect
 from entroshape.training.command import TrainCommand, parse_train
 from entroshape.training.config import TrainConfig
 
@@ -140,7 +141,7 @@ def test_every_command_parses(page, words, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     command, arguments = words[0], list(words[1:])
     if arguments == ["--help"]:
-        assert command in ("train", "eval", "compare", "report")
+        assert command in ("train", "eval", "compare", "inspect", "report")
     elif command == "train":
         config, _ = parse_train(with_their_files(arguments, tmp_path))
         build_method(config.method, config.method_options)
