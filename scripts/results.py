@@ -54,24 +54,49 @@ class Setting:
     arms: list[str]
     options: list[str]
     warm_start: list[str] | None = None
-    """Arguments of scripts/warm_start.py for the model that it starts from, where it is not the bundled one."""
+    """How scripts/warm_start.py makes the model that it starts from, models/NAME, where that is not the bundled one."""
     seeds: int = 5
 
 
+PATHS = "reasoning_gym:shortest_path?min_rows=6&max_rows=6&min_cols=6&max_cols=6&p_blocked=0.3"
+REWRITING = "reasoning_gym:ab?length=14"
+SMALL_MODEL = ["--hidden=96", "--layers=3"]
+SMALL_RUN = [
+    "--steps=100",
+    "--eval-samples=32",
+    "--eval-problems=128",
+    "--train-size=2000",
+    "--threads=1",
+    "--parallel=2",
+]
+
 SETTINGS = {
     "countdown": Setting(arms=READINGS, options=["--eval-samples=32"]),
+    "shortest-path": Setting(
+        arms=READINGS,
+        options=[f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", *SMALL_RUN],
+        warm_start=[f"--task={PATHS}", "--steps=300", *SMALL_MODEL],
+    ),
+    "rewriting": Setting(
+        arms=READINGS,
+        options=[f"--task={REWRITING}", "--learning-rate=5e-5", "--max-completion-length=28", *SMALL_RUN],
+        warm_start=[f"--task={REWRITING}", "--steps=150", *SMALL_MODEL],
+    ),
 }
+"""Countdown needs search; paths need planning, and many are right; rewriting is a calculation with one right answer."""
 
 
 def compare(name: str, setting: Setting, seeds: int | None) -> None:
     """Trains what the figures of a setting lack."""
-    if setting.warm_start is not None:
-        model = ROOT / setting.warm_start[setting.warm_start.index("--output") + 1]
-        if not (model / "config.json").is_file():
-            subprocess.run([sys.executable, "scripts/warm_start.py", *setting.warm_start], cwd=ROOT, check=True)
     command = [sys.executable, "-m", "entroshape", "compare", "--output", f"docs/results/{name}"]
     command += ["--seeds", str(seeds or setting.seeds), "--methods", *setting.arms]
     command += [*setting.options, "--device=cpu", "--save-every=50", "--rollouts-every=50"]
+    if setting.warm_start is not None:
+        model = f"models/{name}"
+        if not (ROOT / model / "config.json").is_file():
+            start = [sys.executable, "scripts/warm_start.py", *setting.warm_start, f"--output={model}"]
+            subprocess.run(start, cwd=ROOT, check=True)
+        command.append(f"--model={model}")
     subprocess.run(command, cwd=ROOT, check=True)
 
 

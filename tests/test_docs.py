@@ -152,6 +152,8 @@ def test_every_command_parses(page, words, tmp_path, monkeypatch):
         if config.methods:  # without any, it goes on with those of --output
             parse_arms(config.methods, config.sweep)
         parse_train(with_their_files(rest, tmp_path))
+    elif command == "inspect":
+        parse_inspect(arguments)
     else:
         assert (command, len(arguments)) == ("report", 1)
 

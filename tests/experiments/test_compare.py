@@ -11,7 +11,7 @@ import pytest
 
 from entroshape.cli import main
 from entroshape.experiments import read_comparison
-from entroshape.experiments.command import parse_compare, plan
+from entroshape.experiments.command import missing_jobs, parse_compare, plan
 from entroshape.runs import RunDirectory
 
 SMALL = [
@@ -130,7 +130,7 @@ def test_an_arm_with_options_of_training_is_held_against_the_baseline_with_the_s
     config, rest = parse_compare(
         [f"--output={tmp_path}", "--methods", "dapo,gtpo", "dapo:steps=5", "gtpo:steps=5,gtpo:steps=6"]
     )
-    comparison, _ = plan(config, rest)
+    comparison, _, _ = plan(config, rest)
     assert {arm.name: comparison.against(arm) for arm in comparison.arms} == {
         "dapo": None, "gtpo": "dapo", "dapo:steps=5": None, "gtpo:steps=5": "dapo:steps=5", "gtpo:steps=6": "dapo",
     }  # fmt: skip
@@ -163,11 +163,20 @@ def test_a_kill_loses_no_run_and_no_run_is_done_by_two(finished, tmp_path):
     assert timeless(again) == timeless(whole)
 
 
-def test_more_seeds_and_arms_are_added_to_what_is_there(finished, tmp_path):
+def test_arms_that_are_named_get_more_seeds_and_no_others_do(finished):
+    options = [f"--output={finished}", "--seeds=3"]
+    for methods, runs in ((["--methods=gtpo"], [("gtpo", 2)]), ([], [("dapo", 2), ("gtpo", 2)])):
+        config, rest = parse_compare([*options, *methods, *(SMALL if methods else [])])
+        comparison, arms, directory = plan(config, rest)
+        jobs = missing_jobs(comparison, arms, range(3), directory)
+        assert [(job.arm.name, job.config.seed) for job in jobs] == runs
+
+
+def test_more_seeds_and_arms_are_added_to_what_is_there(finished):
     """Last, for it changes what the others look at."""
     before = read_comparison(finished / "comparison.json")
-    assert main(compare(finished, "--methods=grpo_s", "--seeds=1", *SMALL)) == 0
+    assert main(compare(finished, "--methods=grpo_s", "--seeds=1", "--first-seed=1", *SMALL)) == 0
     after = read_comparison(finished / "comparison.json")
     assert [arm.name for arm in after.arms] == ["dapo", "gtpo", "grpo_s"]
     assert after.records[:4] == before.records
-    assert [(record["arm"], record["seed"]) for record in after.records[4:]] == [("grpo_s", 0)]
+    assert [(record["arm"], record["seed"]) for record in after.records[4:]] == [("grpo_s", 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,13 @@ class CompareConfig:
 
     methods: list[str]
     """Arms: METHOD[:OPTION=VALUE]..., separated by commas, such as dapo,gtpo,gtpo:alpha2=0.5:axis=row. Options are
-    the method's, or of training (gtpo:dynamic_sampling=false). None: those that --output already holds."""
+    the method's, or of training (gtpo:dynamic_sampling=false). None: all those that --output already holds."""
 
     seeds: int = 5
-    """So many seeds, counted from 0."""
+    """So many seeds, counted from --first-seed."""
+
+    first_seed: int = 0
+    """Where seeds are counted from. What looked best on some seeds is to be confirmed on fresh ones."""
 
     sweep: list[str]
     """OPTION=VALUE,VALUE,... multiplies all arms that have the option, such as alpha2=0.1,0.2,0.5."""
@@ -65,6 +68,8 @@ class CompareConfig:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed must be a whole number of at least 0; got {self.first_seed!r}")
 
 
 def parse_compare(arguments: list[str]) -> tuple[CompareConfig, list[str]]:
@@ -95,12 +100,13 @@ def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: 
         ValueError: options that do not work, or differ from those of the comparison that ``output`` holds.
         RuntimeError: runs that failed; all others are in the comparison.
     """
-    comparison, directory = plan(config, train_arguments)
-    jobs = missing_jobs(comparison, config.seeds, directory)
+    comparison, arms, directory = plan(config, train_arguments)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    jobs = missing_jobs(comparison, arms, seeds, directory)
     path = directory / FILE
     directory.mkdir(parents=True, exist_ok=True)
     write_comparison(comparison, path)
-    runs = len(comparison.arms) * config.seeds
+    runs = len(arms) * config.seeds
     console.print(f"{directory}: {runs} runs, {runs - len(jobs)} of them done", soft_wrap=True)
 
     def keep(record: dict[str, Any]) -> None:
@@ -121,8 +127,8 @@ def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: 
     return comparison
 
 
-def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Comparison, Path]:
-    """What is to be compared, with the records that are already there, and where.
+def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Comparison, list[Arm], Path]:
+    """What is compared, with the records that are already there; the arms to be trained; and where.
 
     Raises:
         ValueError: see :func:`run_compare`.
@@ -138,21 +144,21 @@ def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Compari
     arms = parse_arms(config.methods, config.sweep) if config.methods else []
     if not config.methods and (config.sweep or there is None):
         raise ValueError("methods must name what is compared, such as --methods dapo,gtpo,grpo_s; got none")
-    if there is not None:
-        check_same(there, base, path)
-        arms = list({arm.name: arm for arm in [*there.arms, *arms]}.values())
-    comparison = Comparison(
-        base=base,
-        arms=arms,
-        baseline=_baseline(config, there, arms),
-        records=there.records if there else [],
-    )
     for arm in arms:
         arm.config(base, seed=0)
-    return comparison, directory
+    known = there.arms if there else []
+    if there is not None:
+        check_same(there, base, path)
+    comparison = Comparison(
+        base=base,
+        arms=(every := list({arm.name: arm for arm in [*known, *arms]}.values())),
+        baseline=_baseline(config, there, every),
+        records=there.records if there else [],
+    )
+    return comparison, arms or every, directory
 
 
-def missing_jobs(comparison: Comparison, seeds: int, directory: Path) -> list[Job]:
+def missing_jobs(comparison: Comparison, arms: Sequence[Arm], seeds: Iterable[int], directory: Path) -> list[Job]:
     """The runs without a record, seed after seed so that a comparison that is stopped is a fair one.
 
     Raises:
@@ -160,8 +166,8 @@ def missing_jobs(comparison: Comparison, seeds: int, directory: Path) -> list[Jo
     """
     done = {(record["arm"], record["seed"]) for record in comparison.records}
     jobs = []
-    for seed in range(seeds):
-        for arm in comparison.arms:
+    for seed in seeds:
+        for arm in arms:
             if (arm.name, seed) not in done:
                 path = directory / "runs" / arm.folder / f"seed-{seed}"
                 job = Job(arm=arm, config=arm.config(comparison.base, seed, str(path)), path=path)
