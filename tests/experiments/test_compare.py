@@ -76,6 +76,14 @@ def test_methods_of_a_seed_start_alike_see_the_same_prompts_and_are_asked_the_sa
     assert dapo.read_evaluation(2)[0] != gtpo.read_evaluation(2)[0]
 
 
+def test_a_launcher_starts_the_runs(tmp_path):
+    mark, launcher = tmp_path / "started", tmp_path / "launch.sh"
+    launcher.write_text(f'touch "{mark}"\nexec "{sys.executable}" "$@"\n')
+    assert main(compare(tmp_path / "new", "--methods=dapo", "--seeds=1", f"--launcher=sh {launcher}", *SMALL)) == 0
+    assert mark.is_file()
+    assert len(read_comparison(tmp_path / "new" / "comparison.json").records) == 1
+
+
 def test_the_start_that_is_taken_over_is_the_one_that_the_run_would_have_sampled(finished, tmp_path):
     """Whichever of the two was second was handed the first one's evaluation: sampled anew, it is the same."""
     output = tmp_path / "alone"

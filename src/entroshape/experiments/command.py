@@ -57,6 +57,9 @@ class CompareConfig:
     parallel: int | None = None
     """Runs side by side. None: one a CPU core for the bundled model, else 1."""
 
+    launcher: str | None = None
+    """What starts each run, such as "accelerate launch --num_processes 8". None: this Python, one process a run."""
+
     output: str | None = None
     """Directory for comparison.json, comparison.html and the runs. None: comparisons/TASK."""
 
@@ -117,7 +120,12 @@ def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: 
     failed = []
     if jobs:
         console.print("stop with Ctrl-C at any time: the same command goes on from there")
-        runner = Runner(config.parallel or _parallel(comparison), console, keep_checkpoints=config.keep_checkpoints)
+        runner = Runner(
+            config.parallel or _parallel(comparison),
+            console,
+            keep_checkpoints=config.keep_checkpoints,
+            launcher=config.launcher,
+        )
         failed = runner.run(jobs, keep)
     if comparison.records:
         console.print(comparison_table(comparison))

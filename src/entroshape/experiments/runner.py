@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -80,10 +81,14 @@ class Runner:
         parallel: runs at a time.
         console: where to show progress.
         keep_checkpoints: keep what runs could be resumed from after they are finished.
+        launcher: what starts a run in place of this Python, such as ``accelerate launch --num_processes 8``.
     """
 
-    def __init__(self, parallel: int, console: Console, *, keep_checkpoints: bool = False) -> None:
+    def __init__(
+        self, parallel: int, console: Console, *, keep_checkpoints: bool = False, launcher: str | None = None
+    ) -> None:
         self._parallel, self._console, self._keep = parallel, console, keep_checkpoints
+        self._launcher = shlex.split(launcher) if launcher else [sys.executable]
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
         self._progress = Progress(
@@ -159,14 +164,15 @@ class Runner:
 
     def _train(self, job: Job, lock: int) -> int:
         # A plain run that was not begun is resumed from nothing: one command for the first time and for all others.
-        command = [sys.executable, "-m", "entroshape", "train", "--resume", str(job.path)]
-        threads = str(job.config.threads or 1 if self._parallel > 1 else os.cpu_count() or 1)
+        command = [*self._launcher, "-m", "entroshape", "train", "--resume", str(job.path)]
+        # Side by side, runs that each take all cores slow each other down many times over.
+        threads = {"OMP_NUM_THREADS": str(job.config.threads or 1)} if self._parallel > 1 else {}
         with job.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": threads},
+                env={**os.environ, **threads},
                 start_new_session=True,
                 pass_fds=(lock,) if fcntl else (),
             )
