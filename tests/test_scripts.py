@@ -1,0 +1,47 @@
+"""The scripts behind the results: their settings are commands that work, their tokenizers lose nothing."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from entroshape.experiments import parse_arms
+from entroshape.experiments.command import parse_compare
+from entroshape.tasks import load_task
+from entroshape.training.command import parse_train
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import results  # noqa: E402
+import warm_start  # noqa: E402
+
+
+@pytest.mark.parametrize("name", results.SETTINGS)
+def test_every_setting_of_the_results_is_a_comparison_that_can_be_run(name):
+    setting = results.SETTINGS[name]
+    config, rest = parse_compare([f"--output=docs/results/{name}", "--methods", *setting.arms, *setting.options])
+    base, _ = parse_train(rest)
+    for arm in parse_arms(config.methods):
+        arm.config(base, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("task", "letters"),
+    [
+        (results.PATHS, False),
+        (results.REWRITING, False),
+        ("reasoning_gym:mini_sudoku", False),
+        ("reasoning_gym:spell_backward", True),
+    ],
+)
+def test_a_warm_starts_tokenizer_gives_back_what_it_was_given(task, letters):
+    loaded = load_task(task, train_size=200, test_size=20, seed=1)
+    texts = warm_start.examples(loaded)
+    tokenizer = warm_start.build_tokenizer(texts, context=256, letters=letters)
+    for prompt, answer in texts:
+        ids = tokenizer(prompt + answer)["input_ids"]
+        assert tokenizer.decode(ids, skip_special_tokens=True) == prompt + answer
+        # Training sees the two encoded apart: the boundary must not fall inside a token.
+        apart = tokenizer(prompt)["input_ids"] + tokenizer(answer, add_special_tokens=False)["input_ids"]
+        assert ids == apart
