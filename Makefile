@@ -31,7 +31,7 @@ docs: $(VENV)/.test ## Build the documentation site into site/; a warning is an 
 	$(BIN)/python -m sphinx -W --keep-going -q docs site
 	@echo site/index.html
 
-results: $(VENV)/.test ## Rerun what docs/results.md shows (five seeds, about 8 minutes on 2 cores)
+results: $(VENV)/.test ## Train what docs/results.md lacks, then write its tables and pictures (from nothing: hours on 2 cores)
 	$(BIN)/python scripts/results.py
 
 bench: $(VENV)/.test ## Time and memory of the log-probability and entropy kernels beside their peers
