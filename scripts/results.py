@@ -65,8 +65,6 @@ SEARCH = [
     "gtpo:alpha2=0.5",
     "gtpo_surprisal:alpha2=0.03",
     "dapo:steps=50",
-    "dapo:steps=200",
-    "gtpo:steps=200",
     "dapo:updates_per_step=4",
     "gtpo:updates_per_step=4",
     "dapo:num_generations=32:prompts_per_step=4",
@@ -89,9 +87,17 @@ SMALL_RUN = [
 SETTINGS = {
     "countdown": Setting(arms=READINGS, options=["--eval-samples=32"]),
     "confirmation": Setting(
-        arms=["dapo", "gtpo", "gtpo_random", "gtpo_uniform"], options=["--eval-samples=32"], seeds=10, first_seed=100
+        arms=["dapo", "gtpo", "gtpo_random", "gtpo_uniform"],
+        options=["--eval-samples=32", "--old-logprobs=sampler"],
+        seeds=10,
+        first_seed=100,
     ),
-    "search": Setting(arms=SEARCH, options=["--eval-samples=32"], seeds=3),
+    "search": Setting(arms=SEARCH, options=["--eval-samples=32", "--old-logprobs=sampler"], seeds=3),
+    "longer": Setting(
+        arms=["dapo", "gtpo", "gtpo_surprisal", "dapo_forking"],
+        options=["--eval-samples=32", "--old-logprobs=sampler", "--steps=300"],
+        seeds=3,
+    ),
     "shortest-path": Setting(
         arms=READINGS,
         options=[f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", *SMALL_RUN],

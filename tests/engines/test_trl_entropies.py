@@ -102,7 +102,60 @@ def test_lora_entropies_agree_with_a_scoring_pass(tmp_path):
     torch.testing.assert_close(output["entropies"][live], trainer._score(output)[1][live], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("geometry", [{}, {"per_device_train_batch_size": 8, "steps_per_generation": 2}])
+SEVERAL = {"per_device_train_batch_size": 8, "steps_per_generation": 2}
+"""A batch that serves several optimizer steps, so that its loss needs old log-probabilities."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 0.7},
+        {"max_completion_length": 3},
+        {"beta": 0.1, "peft_config": LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")},
+    ],
+)
+def test_old_logprobs_of_the_sampler_are_those_of_the_scoring_pass_that_they_save(tmp_path, options):
+    runs = {"recompute": 0, "sampler": 0}
+    outputs = {}
+    for source in runs:
+        trainer = tiny_trainer(tmp_path, old_logprobs=source, **SEVERAL, **options)
+        torch.manual_seed(0)
+
+        def count(*_, source=source):
+            runs[source] += 1
+
+        trainer.sampled_model().register_forward_hook(count)
+        outputs[source] = trainer._sample(rows(trainer))[0]
+    live = outputs["sampler"]["completion_mask"].bool()
+    assert torch.equal(outputs["sampler"]["completion_ids"], outputs["recompute"]["completion_ids"])
+    for name in ("old_per_token_logps", "entropies"):
+        torch.testing.assert_close(outputs["sampler"][name][live], outputs["recompute"][name][live], atol=1e-4, rtol=0)
+    assert outputs["sampler"]["old_per_token_logps"][live].std() > 0.05
+    assert runs["sampler"] < runs["recompute"]
+
+
+def test_a_run_with_old_logprobs_of_the_sampler_is_the_run_without(tmp_path):
+    weights = {}
+    for source in ("recompute", "sampler"):
+        trainer = tiny_trainer(tmp_path, old_logprobs=source, max_steps=4, **SEVERAL)
+        trainer.train()
+        weights[source] = torch.cat([value.flatten() for value in trainer.model.state_dict().values()])
+    torch.testing.assert_close(weights["sampler"], weights["recompute"], atol=1e-4, rtol=0)
+
+
+def test_old_logprobs_of_a_sampler_that_cannot_be_watched_or_that_nobody_needs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="old_logprobs='recompute'"):
+        tiny_trainer(tmp_path, old_logprobs="sampler", rollout_func=lambda prompts, trainer: {}, **SEVERAL)
+    with pytest.raises(ValueError, match="no effect"):
+        tiny_trainer(tmp_path, old_logprobs="sampler", steps_per_generation=1)
+    with pytest.raises(ValueError, match="entropy_source"):
+        tiny_trainer(tmp_path, old_logprobs="sampler", entropy_source="scoring", **SEVERAL)
+    with pytest.raises(ValueError, match="old_logprobs"):
+        tiny_trainer(tmp_path, old_logprobs="rescore", **SEVERAL)
+
+
+@pytest.mark.parametrize("geometry", [{}, SEVERAL])
 def test_entropies_of_a_bf16_model_are_finite_and_close_to_those_of_fp32(tmp_path, geometry):
     trainer = tiny_trainer(tmp_path, model=tiny_model().to(torch.bfloat16), **geometry)
     output, _ = trainer._sample(rows(trainer))
@@ -114,29 +167,43 @@ def test_entropies_of_a_bf16_model_are_finite_and_close_to_those_of_fp32(tmp_pat
 
 
 def test_the_recorder_pairs_entropies_with_tokens_or_says_that_it_cannot():
-    from entroshape.engines.trl.recorder import SamplingEntropies
+    from entroshape.engines.trl.recorder import SamplerRecorder
 
     model = tiny_model()
     prompts, mask = torch.tensor([[0, 5], [6, 7]]), torch.tensor([[1, 1], [1, 0]])
     tokens = torch.tensor([[8, 9], [2, 0]])
-    with SamplingEntropies(model, 1.0) as recorder, torch.no_grad():
+    with SamplerRecorder(model, 1.0) as recorder, torch.no_grad():
         model(input_ids=prompts)
         model(input_ids=tokens[:, :1])
         model(input_ids=tokens[:, 1:])  # a run past the last token, as ranks that wait for each other make them
-    entropies = recorder.stacked(prompts, tokens, mask)
-    assert entropies.shape == (2, 2)
+    logprobs, entropies = recorder.stacked(prompts, tokens, mask)
+    assert logprobs.shape == entropies.shape == (2, 2)
     model(input_ids=prompts)
-    assert torch.equal(recorder.stacked(prompts, tokens, mask), entropies)  # the hook is gone
+    again = recorder.stacked(prompts, tokens, mask)
+    assert torch.equal(again[0], logprobs)  # the hook is gone
+    assert torch.equal(again[1], entropies)
 
     for fed, runs in ((prompts[:, :1], 3), (prompts, 1)):  # a prompt read in pieces; too few runs
-        with SamplingEntropies(model, 1.0) as recorder, torch.no_grad():
+        with SamplerRecorder(model, 1.0) as recorder, torch.no_grad():
             for piece in (fed, prompts[:, 1:], tokens[:, :1])[:runs]:
                 model(input_ids=piece)
         with pytest.raises(RuntimeError, match="entropy_source='scoring'"):
             recorder.stacked(prompts, tokens, mask)
     with pytest.raises(RuntimeError, match="entropy_source='scoring'"):
         recorder.stacked(prompts[:1], tokens[:1], mask[:1])
-    assert recorder.stacked(prompts, tokens, 0 * mask).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert recorder.stacked(prompts, tokens, 0 * mask)[1].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_the_recorder_notices_that_another_token_was_fed_back_than_the_one_that_was_sampled():
+    from entroshape.engines.trl.recorder import SamplerRecorder
+
+    model = tiny_model()
+    prompts, tokens = torch.tensor([[5], [6]]), torch.tensor([[8, 9], [3, 4]])
+    with SamplerRecorder(model, 1.0) as recorder, torch.no_grad():
+        for fed in (prompts, tokens[:, :1], tokens[:, :1]):
+            model(input_ids=fed)
+    with pytest.raises(RuntimeError, match="entropy_source='scoring'"):
+        recorder.stacked(prompts, tokens, torch.ones(2, 2))
 
 
 def test_a_prompt_read_in_pieces_is_noticed_and_scoring_serves_it(tmp_path):

@@ -12,6 +12,7 @@ BUNDLED_MODEL = "countdown-tiny"
 
 Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
+OldLogprobs = Literal["recompute", "sampler"]
 Tracker = Literal["none", "wandb", "tensorboard", "trackio"]
 
 
@@ -54,6 +55,10 @@ class TrainConfig:
 
     updates_per_step: int = 2
     """Optimizer updates a step, each on its own share of the step's responses."""
+
+    old_logprobs: OldLogprobs = "recompute"
+    """Where the sampling policy's log-probabilities come from with several updates a step: a scoring pass, or the
+    sampler itself, which saves the pass."""
 
     micro_batch_size: int | None = None
     """Responses a forward and backward pass, on each device. None: all of an update. Fewer take less memory."""
@@ -116,7 +121,12 @@ class TrainConfig:
     """CPU threads of torch. None: 1 for the bundled model, too small to gain from more, else torch's own choice."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("precision", Precision), ("device", Device), ("report_to", Tracker)):
+        for name, kind in (
+            ("precision", Precision),
+            ("device", Device),
+            ("report_to", Tracker),
+            ("old_logprobs", OldLogprobs),
+        ):
             check_choice(name, getattr(self, name), get_args(kind))
         for name in (
             "steps",

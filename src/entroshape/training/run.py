@@ -114,6 +114,7 @@ def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> Shaped
         gradient_accumulation_steps=accumulation,
         steps_per_generation=accumulation * config.updates_per_step,
         max_steps=config.steps * config.updates_per_step,
+        old_logprobs=config.old_logprobs,
         shuffle_dataset=False,
         max_completion_length=config.max_completion_length or task.max_completion_length,
         temperature=config.temperature,

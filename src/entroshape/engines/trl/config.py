@@ -13,6 +13,7 @@ from entroshape.engines.trl.refusals import ANOTHER_POLICY, check_generation_kwa
 from entroshape.methods import Method, build_method, method_options
 
 ENTROPY_SOURCES = ("auto", "sampler", "scoring")
+OLD_LOGPROBS = ("recompute", "sampler")
 
 
 @dataclass
@@ -57,6 +58,13 @@ class ShapedGRPOConfig(GRPOConfig):
             "a scoring pass."
         },
     )
+    old_logprobs: str = field(
+        default="recompute",
+        metadata={
+            "help": "Where the sampling policy's log-probabilities come from when a batch serves several optimizer "
+            "steps. recompute: TRL's scoring pass. sampler: recorded while sampling, which saves the pass."
+        },
+    )
     loss_type: str | None = field(default=None, metadata={"help": "Decided by the method; leave it unset."})
     importance_sampling_level: str | None = field(
         default=None, metadata={"help": "Decided by the method; leave it unset."}
@@ -74,6 +82,12 @@ class ShapedGRPOConfig(GRPOConfig):
                 "method_options has no effect with a method object; expected None, got " + repr(self.method_options)
             )
         check_choice("entropy_source", self.entropy_source, ENTROPY_SOURCES)
+        check_choice("old_logprobs", self.old_logprobs, OLD_LOGPROBS)
+        if self.old_logprobs == "sampler" and self.entropy_source == "scoring":
+            raise ValueError(
+                "old_logprobs='sampler' saves the pass that entropy_source='scoring' asks for; leave entropy_source at "
+                "'auto', or old_logprobs at 'recompute'"
+            )
         if self.dynamic_sampling is None:
             self.dynamic_sampling = self.credit_method.dynamic_sampling
         if not (isinstance(self.max_refills, int) and self.max_refills >= 1):

@@ -78,12 +78,18 @@ def check_generation_config(trainer: WatchedGRPOTrainer) -> None:
             )
 
 
-def check_entropy_source(trainer: WatchedGRPOTrainer) -> None:
-    """Raise ``ValueError`` if the entropies are to come from a sampler that cannot be watched."""
-    if trainer.args.entropy_source == "sampler" and not trainer.sampler_is_watchable:
+def check_sampler_sources(trainer: WatchedGRPOTrainer) -> None:
+    """Raise ``ValueError`` if something is to come from the sampler that cannot, or that nothing would use."""
+    args = trainer.args
+    for name, instead in (("entropy_source", "auto"), ("old_logprobs", "recompute")):
+        if getattr(args, name) == "sampler" and not trainer.sampler_is_watchable:
+            raise ValueError(
+                f"{name}='sampler' needs transformers' generate without tools or rollout_func; use {name}={instead!r}"
+            )
+    if args.old_logprobs == "sampler" and not trainer._scores_old_logprobs:
         raise ValueError(
-            "entropy_source='sampler' needs transformers' generate without tools or rollout_func; use "
-            "entropy_source='auto'"
+            "old_logprobs='sampler' would have no effect: every batch serves one optimizer step, so TRL needs no old "
+            "log-probabilities; leave it at 'recompute'"
         )
 
 

@@ -106,7 +106,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
             if isinstance(value, Tensor) and value.ndim and len(value) == local
         }
         if "logprobs" in self.method.needs and "old_per_token_logps" not in per_row:
-            per_row["sampled_logprobs"] = self._score(output)[0]
+            per_row["sampled_logprobs"] = self._sampled_logprobs(output)
         per_row.pop("advantages", None)
         if not self.args.dynamic_sampling:
             wanted = {"completion_ids", "completion_mask", "tool_mask", "entropies", "sampled_tokens", "cut"}

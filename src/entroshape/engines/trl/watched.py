@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
-from entroshape.engines.trl.recorder import SamplingEntropies
-from entroshape.engines.trl.refusals import check_entropy_source, check_generation_config
+from entroshape.engines.trl.recorder import SamplerRecorder
+from entroshape.engines.trl.refusals import check_generation_config, check_sampler_sources
 from entroshape.engines.trl.scoring import RewardError, blamed
 
 PREFIX = "entroshape/"
@@ -45,13 +45,13 @@ class WatchedGRPOTrainer(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self._scored_rewards: Tensor | None = None
         self._scored_entropies: Tensor | None = None
-        self._sampled_entropies: SamplingEntropies | None = None
+        self._recorder: SamplerRecorder | None = None
         self._sampled_rows: dict[str, Tensor] = {}
         self._sampling = False
         self._sampled_tokens = 0
         self._seconds: dict[str, float] = defaultdict(float)
         self.reward_funcs: list[Any] = list(map(blamed, self.reward_funcs, self.reward_func_names))
-        check_entropy_source(self)
+        check_sampler_sources(self)
         check_generation_config(self)
         self.add_callback(OptimizerTimer(self))
 
@@ -76,17 +76,17 @@ class WatchedGRPOTrainer(GRPOTrainer):
 
     @property
     def _records_sampler(self) -> bool:
-        """Whether the entropies are read off the sampling logits."""
+        """Whether entropies, or old log-probabilities, are read off the sampling logits."""
         source = self.args.entropy_source
         wanted = source == "sampler" or (source == "auto" and not self._scores_old_logprobs)
-        return wanted and self.sampler_is_watchable
+        return (wanted or self.args.old_logprobs == "sampler") and self.sampler_is_watchable
 
     def _generate(self, prompts: list) -> Any:
         if not self._sampling:
             return super()._generate(prompts)
         with self._timed("sampling"):
             if self._records_sampler:
-                with SamplingEntropies(self.sampled_model(), self.temperature) as self._sampled_entropies:
+                with SamplerRecorder(self.sampled_model(), self.temperature) as self._recorder:
                     sampled = super()._generate(prompts)
             else:
                 sampled = super()._generate(prompts)
@@ -119,6 +119,9 @@ class WatchedGRPOTrainer(GRPOTrainer):
 
     def _get_per_token_logps_and_entropies(self, *args: Any, compute_entropy: bool = False, **kwargs: Any) -> Any:
         watch = self._sampling and self._scored_entropies is None
+        if watch and self.args.old_logprobs == "sampler":
+            logps, self._scored_entropies = self._recorded(*args[1:4])
+            return logps, self._scored_entropies, None
         logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
             *args, compute_entropy=compute_entropy or watch, **kwargs
         )
@@ -126,13 +129,18 @@ class WatchedGRPOTrainer(GRPOTrainer):
             self._scored_entropies = entropies
         return logps, entropies, aux_loss
 
+    def _recorded(self, input_ids: Tensor, attention_mask: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and entropies ``[B, kept]`` of the last ``kept`` tokens, as they were sampled."""
+        assert self._recorder is not None  # old_logprobs="sampler" is refused where the sampler cannot be watched
+        return self._recorder.stacked(input_ids[:, :-kept], input_ids[:, -kept:], attention_mask[:, -kept:])
+
     def _sample(self, inputs: list[dict[str, Any]]) -> tuple[dict[str, Any], Tensor]:
         """TRL's own output for this rank's rows, with what was seen on the way, and all ranks' rewards ``[B, F]``.
 
         Added are ``sampled_tokens`` and ``cut`` (``[B]``: how many tokens the policy wrote, and whether the limit cut
         it), and ``entropies`` ``[B, T]`` where there are any.
         """
-        self._scored_entropies = self._sampled_entropies = self._scored_rewards = None
+        self._scored_entropies = self._recorder = self._scored_rewards = None
         self._logs["extra"].clear()  # TRL would keep the columns of earlier rounds beside the rows of this one
         self._sampling = True
         try:
@@ -151,15 +159,19 @@ class WatchedGRPOTrainer(GRPOTrainer):
 
     def _entropies(self, output: dict[str, Any]) -> Tensor | None:
         """``[B, T]`` entropies of the sampling policy for this rank's rows, from the cheapest source that there is."""
-        if self._sampled_entropies is not None:
-            return self._sampled_entropies.stacked(
-                output["prompt_ids"], output["completion_ids"], output["completion_mask"]
-            )
+        if self._recorder is not None:
+            return self._recorder.stacked(output["prompt_ids"], output["completion_ids"], output["completion_mask"])[1]
         if "old_per_token_logps" in output:
             return self._scored_entropies
         if not self.args.credit_method.needs:
             return None
         return self._score(output)[1]
+
+    def _sampled_logprobs(self, output: dict[str, Any]) -> Tensor:
+        """``[B, T]`` log-probabilities of the sampling policy for this rank's rows, likewise."""
+        if self._recorder is not None:
+            return self._recorder.stacked(output["prompt_ids"], output["completion_ids"], output["completion_mask"])[0]
+        return self._score(output)[0]
 
     @torch.no_grad()
     def _score(self, output: dict[str, Any]) -> tuple[Tensor, Tensor]:
