@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from entroshape.engines.credit_metrics import credit_metrics
 from entroshape.engines.trl.config import ShapedGRPOConfig
 from entroshape.engines.trl.guard import NOT_SHAPED, ShapingRan
 from entroshape.engines.trl.loss import sequence_surrogate_loss
-from entroshape.engines.trl.record import StepRecord, credit_metrics
+from entroshape.engines.trl.record import StepRecord
 from entroshape.engines.trl.refusals import check_refillable
 from entroshape.engines.trl.rows import gather_rows, local_slice, take_rows
 from entroshape.engines.trl.sampling import SampledBatch, chosen_groups, join_batches, refill_indices
@@ -222,7 +223,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
             entropies=batch.rows.get("entropies"),
             credit=credit,
         )
-        for name, value in credit_metrics(record).items():
+        figures = credit_metrics(credit, mask=batch.mask, group=batch.group, entropies=record.entropies)
+        for name, value in figures.items():
             self._note(name, value)
         self._relog(record, batch)
         if self._on_rollouts is not None and self.accelerator.is_main_process:

@@ -1,0 +1,47 @@
+"""The figures of a step's credit, the same in every engine."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from entroshape.methods import Credit
+
+
+def credit_metrics(credit: Credit, *, mask: Tensor, group: Tensor, entropies: Tensor | None) -> dict[str, float]:
+    """Who was gated, whose entropy is what, and how far the credit spreads; a figure over no tokens is left out.
+
+    Args:
+        credit: of ``B`` responses with ``T`` token positions.
+        mask: ``[B, T]`` bool: a response's own tokens.
+        group: ``[B]`` integer ids of the prompts.
+        entropies: ``[B, T]`` nats, of the sampling policy, if they are known.
+
+    Returns:
+        ``gated_groups`` (how many), ``entropy``, ``entropy_success``, ``entropy_failure`` (nats, means over tokens),
+        ``negative_success_share`` and ``positive_failure_share`` (of the ungated tokens of right and wrong responses,
+        those with credit against their outcome), ``shaped_spread`` (standard deviation of the shaped rewards within
+        successes and within failures, averaged).
+    """
+    success = credit.success[:, None] & mask
+    failure = ~credit.success[:, None] & mask
+    advantages = credit.advantages if credit.advantages.ndim == 2 else credit.advantages[:, None].expand_as(mask)
+    shaped = (
+        credit.shaped_rewards if credit.shaped_rewards.ndim == 2 else credit.shaped_rewards[:, None].expand_as(mask)
+    )
+    metrics = {"gated_groups": float(group[credit.gated].unique().numel())}
+
+    def add(name: str, value: Tensor, where: Tensor) -> None:
+        if bool(where.any()):
+            metrics[name] = value[where].float().mean().item()
+
+    if entropies is not None:
+        add("entropy", entropies, mask)
+        add("entropy_success", entropies, success)
+        add("entropy_failure", entropies, failure)
+    add("negative_success_share", advantages < 0, success & ~credit.gated[:, None])
+    add("positive_failure_share", advantages > 0, failure & ~credit.gated[:, None])
+    spreads = [shaped[where].std() for where in (success, failure) if int(where.sum()) > 1]
+    if spreads:
+        metrics["shaped_spread"] = torch.stack(spreads).mean().item()
+    return metrics

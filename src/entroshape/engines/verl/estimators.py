@@ -1,0 +1,72 @@
+"""verl's advantage estimators: the methods of :data:`entroshape.methods.METHODS`, under verl's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
+
+from entroshape.engines.verl.handoff import handed
+from entroshape.engines.verl.options import ESTIMATORS, TRAINER_MODE
+from entroshape.rollouts import Rollouts
+
+Estimator = Callable[..., tuple[Tensor, Tensor]]
+
+
+def estimator(name: str) -> Estimator:
+    """The estimator that is registered under ``name``.
+
+    Its rewards and entropies come from the trainer mode, not from its arguments: verl gives an estimator no entropies,
+    and rewards that KL terms and punishments may have changed.
+    """
+
+    def estimate(
+        token_level_rewards: Tensor, response_mask: Tensor, index: Any = None, config: Any = None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Advantages and returns (the same), both ``[B, T]``, 0 outside the mask and on padding rows.
+
+        Raises:
+            RuntimeError: outside of the trainer mode.
+            ValueError: rows that do not fit what the trainer mode handed over.
+        """
+        handoff = handed()
+        if handoff is None:
+            raise RuntimeError(
+                f"algorithm.adv_estimator={name} needs what verl gives no estimator: the sampling policy's entropies "
+                f"and the raw outcomes. Set trainer.v1.trainer_mode={TRAINER_MODE}, with trainer.use_v1=True"
+            )
+        real = handoff.real
+        if index is None or len(index) != len(real) or len(response_mask) != len(real):
+            raise ValueError(f"index and response_mask must have {len(real)} rows, as the batch has")
+        numbers: dict[Any, int] = {}
+        group = torch.tensor([numbers.setdefault(uid, len(numbers)) for uid in index])
+        handoff.rollouts = Rollouts(
+            rewards=handoff.rewards[real],
+            entropies=None if handoff.entropies is None else handoff.entropies[real],
+            mask=response_mask[real],
+            group=group.to(response_mask.device)[real],
+            logprobs=None if handoff.logprobs is None else handoff.logprobs[real],
+        )
+        generator = torch.Generator().manual_seed(handoff.seed)
+        handoff.credit = handoff.method.assign(handoff.rollouts, generator)
+        values = handoff.credit.advantages
+        advantages = torch.zeros(response_mask.shape, dtype=torch.float32, device=response_mask.device)
+        advantages[real] = values if values.ndim == 2 else values[:, None] * handoff.rollouts.mask
+        return advantages, advantages
+
+    return estimate
+
+
+def register_estimators() -> None:
+    """Registers all of :data:`ESTIMATORS` with verl.
+
+    Raises:
+        RuntimeError: verl has an estimator of one of these names itself.
+    """
+    for name in ESTIMATORS:
+        if name in ADV_ESTIMATOR_REGISTRY:
+            raise RuntimeError(f"verl has an estimator {name!r} of its own; entroshape would replace it")
+        register_adv_est(name)(estimator(name))

@@ -1,0 +1,212 @@
+"""What a verl configuration asks for: read, checked, and completed before any worker starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from entroshape.credit.overlong import SoftOverlong
+from entroshape.methods import METHODS, Method, build_method
+
+TRAINER_MODE = "entroshape_sync"
+"""``trainer.v1.trainer_mode``: verl's synchronous trainer with our credit."""
+
+TAKEN_BY_VERL = ("grpo",)
+"""Names of estimators that verl has itself; ours are registered as ``entroshape_NAME``."""
+
+ESTIMATORS: dict[str, str] = {f"entroshape_{name}" if name in TAKEN_BY_VERL else name: name for name in METHODS}
+"""``algorithm.adv_estimator`` to the name of the method."""
+
+OWN_OPTIONS = ("outcome_key",)
+"""Options under ``algorithm.entroshape`` that are the engine's, beside the method's."""
+
+SURROGATE_OPTIONS = {
+    "epsilon_low": "actor_rollout_ref.actor.clip_ratio_low",
+    "epsilon_high": "actor_rollout_ref.actor.clip_ratio_high",
+}
+"""Options of a method that end up in verl's own configuration."""
+
+AGGREGATIONS = {"token_mean": "token-mean", "sequence_mean": "seq-mean-token-mean"}
+"""Our names of how tokens add up to a loss, and verl's ``loss_agg_mode``."""
+
+ACTOR = "actor_rollout_ref.actor."
+ROLLOUT = "actor_rollout_ref.rollout."
+
+DEFAULTS: dict[str, Any] = {
+    f"{ACTOR}policy_loss.loss_mode": "vanilla",
+    f"{ACTOR}loss_agg_mode": "token-mean",
+    f"{ACTOR}clip_ratio_low": 0.2,
+    f"{ACTOR}clip_ratio_high": 0.2,
+}
+"""verl's defaults of what the method decides."""
+
+_CREDIT = "entroshape computes the advantages"
+_LOSS = "the method's own loss takes its place"
+_POLICY = (
+    "entropies are of the whole distribution at the sampling temperature, so tokens have to be sampled from just that"
+)
+
+WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
+    "algorithm.gamma": ((1.0,), _CREDIT),
+    "algorithm.lam": ((1.0,), _CREDIT),
+    "algorithm.norm_adv_by_std_in_grpo": ((True,), _CREDIT),
+    "algorithm.use_kl_in_reward": (
+        (False,),
+        f"{_CREDIT} from the raw outcome, so a KL term in the rewards would be lost; use {ACTOR}use_kl_loss=True",
+    ),
+    f"{ACTOR}clip_ratio": ((0.2,), f"{_LOSS}; set algorithm.entroshape.epsilon_low and epsilon_high"),
+    f"{ACTOR}clip_ratio_c": ((3.0,), f"{_LOSS}, which has no dual clip"),
+    f"{ROLLOUT}top_p": ((1, 1.0), _POLICY),
+    f"{ROLLOUT}top_k": ((-1, 0), _POLICY),
+}
+"""Settings that would have no effect, or another one than they say: the values that are taken, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a configuration amounts to."""
+
+    method: Method
+    """The credit-assignment method, with its options."""
+
+    outcome_key: str | None
+    """Where a response's raw reward is found: a key of the reward function's ``reward_extra_info``, or ``None`` for the
+    sum of its scores."""
+
+    changes: dict[str, Any]
+    """Settings of verl that follow from the method, and differ from what the configuration has."""
+
+
+def plan(config: Any) -> Plan:
+    """Reads and checks a whole verl configuration.
+
+    Args:
+        config: verl's configuration: an OmegaConf ``DictConfig``, or nested mappings.
+
+    Raises:
+        ValueError: naming the setting, what was expected and what came.
+    """
+    method, outcome_key = method_of(_select(config, "algorithm"))
+    _refuse(config)
+    method, outcome_key = _overlong(config, method, outcome_key)
+    return Plan(method=method, outcome_key=outcome_key, changes=_changes(config, method))
+
+
+def method_of(algorithm: Any) -> tuple[Method, str | None]:
+    """The method and the outcome key of an ``algorithm`` section.
+
+    Raises:
+        ValueError: an estimator that is not ours; an unknown option, listing the valid ones; a value out of range.
+
+    Example:
+        >>> method_of({"adv_estimator": "gtpo", "entroshape": {"alpha2": 0.2}})[0].alpha2
+        0.2
+    """
+    estimator = str(_select(algorithm, "adv_estimator"))
+    if estimator not in ESTIMATORS:
+        raise ValueError(
+            f"trainer.v1.trainer_mode={TRAINER_MODE} needs algorithm.adv_estimator to be one of "
+            f"{', '.join(ESTIMATORS)}; got {estimator!r}"
+        )
+    name = ESTIMATORS[estimator]
+    given = _plain(_select(algorithm, "entroshape")) or {}
+    if not isinstance(given, Mapping):
+        raise ValueError(f"algorithm.entroshape must hold options, such as alpha2=0.1; got {given!r}")
+    valid = [field.name for field in fields(METHODS[name])]
+    for option in given:
+        if option not in (*valid, *OWN_OPTIONS):
+            raise ValueError(
+                f"unknown option algorithm.entroshape.{option}; {estimator!r} has {', '.join([*valid, *OWN_OPTIONS])}"
+            )
+    options = {option: value for option, value in given.items() if option in valid}
+    key = given.get("outcome_key")
+    if not (key is None or (isinstance(key, str) and key)):
+        raise ValueError(f"algorithm.entroshape.outcome_key must be a name or null; got {key!r}")
+    return build_method(name, options), key
+
+
+def _refuse(config: Any) -> None:
+    if _select(config, "algorithm.rollout_correction.bypass_mode"):
+        raise ValueError(
+            "algorithm.rollout_correction.bypass_mode=True skips the pass in which verl computes the sampling policy's "
+            "entropies; set it to False"
+        )
+    for name, (taken, reason) in WITHOUT_EFFECT.items():
+        value = _select(config, name)
+        if value is not None and value not in taken:
+            raise ValueError(f"{name}={value!r} would have no effect: {reason}. Leave it at {taken[0]!r}")
+
+
+def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Method, str | None]:
+    """Takes over the punishment of DAPO's reward manager: the outcome is read without it, and the method adds it."""
+    buffer = "reward.reward_kwargs.overlong_buffer_cfg"
+    if _select(config, "reward.reward_manager.name") != "dapo" or not _select(config, f"{buffer}.enable"):
+        return method, outcome_key
+    if method.overlong is not None:
+        raise ValueError(
+            f"overlong responses would be punished twice: by {buffer} and by algorithm.entroshape.overlong; set "
+            f"{buffer}.enable=False, or drop the latter"
+        )
+    factor = _select(config, f"{buffer}.penalty_factor")
+    if factor != 1:
+        raise ValueError(f"{buffer}.penalty_factor must be 1.0, the size of the base reward; got {factor!r}")
+    length, cache = _select(config, "reward.reward_kwargs.max_resp_len"), _select(config, f"{buffer}.len")
+    if not (isinstance(length, int) and isinstance(cache, int)):
+        raise ValueError(
+            f"reward.reward_kwargs.max_resp_len and {buffer}.len must be whole numbers of tokens; got {length!r} and "
+            f"{cache!r}"
+        )
+    return replace(method, overlong=SoftOverlong(max_length=length, cache=cache)), outcome_key or "acc"
+
+
+def _changes(config: Any, method: Method) -> dict[str, Any]:
+    surrogate = method.surrogate
+    decided = {
+        f"{ACTOR}policy_loss.loss_mode": loss_mode(surrogate.ratio),
+        f"{ACTOR}loss_agg_mode": AGGREGATIONS[surrogate.aggregation],
+        f"{ACTOR}clip_ratio_low": surrogate.epsilon_low,
+        f"{ACTOR}clip_ratio_high": surrogate.epsilon_high,
+    }
+    changes = {}
+    for name, value in decided.items():
+        there = _select(config, name)
+        if there == value:
+            continue
+        if there is not None and there != DEFAULTS[name]:
+            own = next((option for option, setting in SURROGATE_OPTIONS.items() if setting == name), None)
+            instead = f"; set algorithm.entroshape.{own} instead" if own else ""
+            raise ValueError(
+                f"{name} is decided by the method: {type(method).__name__} has {value!r}, got {there!r}. "
+                f"Leave it at verl's default {DEFAULTS[name]!r}{instead}"
+            )
+        changes[name] = value
+    return changes
+
+
+def loss_mode(ratio: str) -> str:
+    """``policy_loss.loss_mode`` of the loss with this importance ratio.
+
+    Example:
+        >>> loss_mode("sequence_arithmetic")
+        'entroshape_sequence_arithmetic'
+    """
+    return f"entroshape_{ratio}"
+
+
+def _select(config: Any, path: str) -> Any:
+    """The value at a dotted path, or ``None`` where there is none."""
+    for name in path.split("."):
+        if config is None:
+            return None
+        config = config.get(name)
+    return config
+
+
+def _plain(value: Any) -> Any:
+    """OmegaConf's containers as plain dictionaries and lists."""
+    if isinstance(value, Mapping) or hasattr(value, "items"):
+        return {name: _plain(each) for name, each in value.items()}
+    if not isinstance(value, str) and hasattr(value, "__iter__"):
+        return [_plain(each) for each in value]
+    return value

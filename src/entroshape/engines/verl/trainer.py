@@ -1,0 +1,159 @@
+"""The trainer mode ``entroshape_sync``: verl's synchronous trainer, whose estimators see what they need to."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+import transfer_queue as tq
+from omegaconf import DictConfig, OmegaConf, open_dict
+from tensordict import TensorDict
+from torch import Tensor
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.workers.utils.padding import response_to_nested
+
+from entroshape.engines.credit_metrics import credit_metrics
+from entroshape.engines.verl.handoff import Handoff, handing
+from entroshape.engines.verl.options import TRAINER_MODE, Plan, plan
+
+PREFIX = "entroshape/"
+"""Of the names under which our metrics are logged."""
+
+logger = logging.getLogger("entroshape")
+
+
+class EntroshapeSync(PPOTrainerSync):
+    """verl's synchronous PPO trainer with the credit of an entroshape method.
+
+    Before anything starts, the configuration is checked, and what the method decides is written into it.
+
+    Raises:
+        ValueError: a configuration that cannot work, naming the setting.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        self.plan = prepare(config)
+        super().__init__(config)
+
+    def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
+        """As in verl, with entropies and outcomes handed to the estimator, and its figures among the metrics."""
+        with handing(collect(batch, self.plan, self._seed())) as handoff:
+            batch = super()._compute_advantage(batch, metrics)
+        rollouts, credit = handoff.rollouts, handoff.credit
+        if rollouts is None or credit is None:
+            raise RuntimeError("verl computed advantages without the estimator of entroshape; check adv_estimator")
+        restrict_loss(batch, handoff)
+        metrics.update(
+            {
+                PREFIX + name: value
+                for name, value in {
+                    "reward": rollouts.rewards.mean().item(),
+                    "success_rate": credit.success.float().mean().item(),
+                    **credit_metrics(credit, mask=rollouts.mask, group=rollouts.group, entropies=rollouts.entropies),
+                }.items()
+            }
+        )
+        return batch
+
+    def _seed(self) -> int:
+        return int(self.config.data.get("seed") or 0) * 1_000_003 + int(getattr(self, "global_steps", 0))
+
+
+def prepare(config: DictConfig) -> Plan:
+    """Checks a configuration and writes into it what the method decides.
+
+    Raises:
+        ValueError: see :func:`entroshape.engines.verl.options.plan`.
+    """
+    made = plan(config)
+    with open_dict(config):
+        for name, value in made.changes.items():
+            OmegaConf.update(config, name, value)
+        # verl's base class looks for the literal name of the mode that this one is a kind of.
+        config.trainer.v1.trainer_mode = "sync"
+    described = ", ".join(f"{name}={value}" for name, value in made.changes.items()) or "nothing"
+    logger.warning("entroshape: %r; it sets %s", made.method, described)
+    return made
+
+
+def collect(batch: Any, made: Plan, seed: int) -> Handoff:
+    """Fetches from the TransferQueue what the method needs of a batch.
+
+    Raises:
+        ValueError: rows that are several outputs of one session; an outcome that is not there.
+        RuntimeError: entropies that are not there.
+    """
+    real = torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])
+    _check_single_outputs(batch.keys, real)
+    wanted = ["rm_scores", "old_log_probs"] + (["entropy"] if "entropies" in made.method.needs else [])
+    wanted += ["extra_fields"] if made.outcome_key else []
+    data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=wanted)
+    extra = data.pop("extra_fields").tolist() if made.outcome_key else None
+    missing = {"entropy"} & set(wanted) - set(data.keys())
+    if missing:
+        raise RuntimeError("verl's pass over old log-probabilities left no entropies in the TransferQueue")
+    padded = data.to_padded_tensor()
+    return Handoff(
+        method=made.method,
+        rewards=padded["rm_scores"].sum(dim=-1) if extra is None else outcomes(extra, made.outcome_key, real),
+        real=real,
+        entropies=padded.get("entropy", None),
+        logprobs=padded["old_log_probs"] if "logprobs" in made.method.needs else None,
+        seed=seed,
+    )
+
+
+def outcomes(extra: list[Any], key: str | None, real: Tensor) -> Tensor:
+    """``[B]`` raw rewards: what the reward function said under ``key``; 0 on padding rows.
+
+    Raises:
+        ValueError: a response without it, naming what there is.
+    """
+    values = torch.zeros(len(extra))
+    for row, fields in enumerate(extra):
+        if not bool(real[row]):
+            continue
+        said = fields.get("reward_extra_info", {}) if isinstance(fields, dict) else {}
+        if key not in said:
+            raise ValueError(
+                f"algorithm.entroshape.outcome_key={key!r}: the reward function said nothing of that name about "
+                f"response {row}, only {', '.join(map(str, said)) or 'nothing'}"
+            )
+        values[row] = float(said[key])
+    return values
+
+
+def restrict_loss(batch: Any, handoff: Handoff) -> None:
+    """Where a method trains on some tokens alone, makes the loss and its token count run over these."""
+    assert handoff.credit is not None  # the caller has seen to it
+    assert handoff.rollouts is not None
+    if torch.equal(handoff.credit.loss_mask, handoff.rollouts.mask):
+        return
+    there = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["response_mask"])
+    nested = there["response_mask"]
+    kept = torch.zeros(len(handoff.real), handoff.rollouts.mask.shape[1], dtype=nested.dtype)
+    kept[handoff.real] = handoff.credit.loss_mask.to(nested.dtype)
+    # The loss reads the one, its number of tokens is counted over the other.
+    masks = {name: response_to_nested(kept, nested) for name in ("response_mask", "loss_mask")}
+    fields = TensorDict(masks, batch_size=len(batch.keys))
+    tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
+
+
+def _check_single_outputs(keys: list[str], real: Tensor) -> None:
+    """The name of a row is PROMPT_SESSION_OUTPUT."""
+    sessions: set[str] = set()
+    for row, key in enumerate(keys):
+        session = key.rsplit("_", 1)[0]
+        if bool(real[row]) and session in sessions:
+            raise ValueError(
+                f"the agent loop gave several outputs for one session ({key}); entroshape compares responses, so an "
+                "agent loop must give one output a session"
+            )
+        sessions.add(session)
+
+
+def register_mode() -> None:
+    """Registers the trainer mode with verl."""
+    register_trainer(TRAINER_MODE)(EntroshapeSync)

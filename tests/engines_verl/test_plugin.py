@@ -1,0 +1,86 @@
+"""How verl finds us: light where nobody needs it, loud where it fails."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, POLICY_LOSS_REGISTRY
+from verl.trainer.ppo.v1 import get_trainer_cls
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+
+from entroshape.engines.verl import ESTIMATORS
+from entroshape.engines.verl.estimators import register_estimators
+from entroshape.engines.verl.losses import register_losses
+from entroshape.engines.verl.options import loss_mode
+from entroshape.engines.verl.plugin import loudly
+from entroshape.engines.verl.seams import SEAMS, check_seams, check_version
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
+    )
+
+
+def test_verl_has_our_estimators_losses_and_trainer_mode_by_being_imported():
+    assert set(ESTIMATORS) <= set(ADV_ESTIMATOR_REGISTRY)
+    ratios = ("token", "sequence_arithmetic", "sequence_geometric")
+    assert {loss_mode(ratio) for ratio in ratios} <= set(POLICY_LOSS_REGISTRY)
+    assert issubclass(get_trainer_cls("entroshape_sync"), PPOTrainerSync)
+
+
+def test_import_verl_alone_loads_nothing_of_verls_trainers():
+    done = run("import sys, verl; print('verl.trainer.ppo.core_algos' in sys.modules)", VERL_USE_EXTERNAL_MODULES="")
+    assert done.stdout.strip().endswith("False"), done.stderr
+
+
+def test_a_plug_in_that_cannot_register_stops_the_import_and_says_why():
+    code = (
+        "import entroshape.engines.verl.seams as seams\n"
+        "seams.SUPPORTED = 'verl>=99'\n"
+        "import verl.trainer.ppo.core_algos"
+    )
+    done = run(code)
+    assert done.returncode != 0
+    assert "entroshape could not register with verl" in done.stderr
+    assert "supports verl>=99; found verl 0.9" in done.stderr
+    assert "VERL_USE_EXTERNAL_PLUGINS=none" in done.stderr
+    assert run("import verl.trainer.ppo.core_algos", VERL_USE_EXTERNAL_PLUGINS="none").returncode == 0
+
+
+def test_any_failure_of_ours_names_us_and_the_way_out():
+    def fail(module):
+        raise KeyError("lost")
+
+    with pytest.raises(ImportError, match=r"entroshape could not register.*lost.*VERL_USE_EXTERNAL_PLUGINS=none"):
+        loudly(fail)(sys)
+
+
+def test_names_that_verl_has_itself_are_not_overwritten():
+    with pytest.raises(RuntimeError, match="of its own"):
+        register_estimators()  # once more: by now they are verl's
+    with pytest.raises(RuntimeError, match="of its own"):
+        register_losses()
+
+
+@pytest.mark.parametrize(("version", "fits"), [("0.9.1", True), ("0.9.0", False), ("0.10.0", False)])
+def test_versions_out_of_range_are_refused_with_the_range(version, fits):
+    if fits:
+        check_version(version)
+    else:
+        with pytest.raises(ImportError, match=re.escape(f"supports verl>=0.9.1,<0.10; found verl {version}")):
+            check_version(version)
+
+
+def test_the_installed_verl_has_every_seam_that_we_stand_on():
+    check_seams()
+
+
+def test_a_seam_that_moved_is_named():
+    name = next(iter(SEAMS))
+    with pytest.raises(ImportError, match=r"_compute_advantage.*without credit"):
+        check_seams({name: ("batch", "credit")})
+    with pytest.raises(ImportError, match=r"which verl .* lacks"):
+        check_seams({"verl.trainer.ppo.core_algos:register_nothing": ()})
