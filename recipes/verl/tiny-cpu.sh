@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python}
 DATA=${DATA:-data/verl-countdown}
 WORKERS=${WORKERS:-1}
-[ -e "$DATA/train.parquet" ] || "$PYTHON" scripts/verl_countdown.py --output "$DATA"
+[ -e "$DATA/train.parquet" ] || "$PYTHON" scripts/verl_data.py --task countdown --bundled-model --test-size 64 --output "$DATA"
 
 export PYTHONPATH="$PWD/tests/engines_verl/cpu${PYTHONPATH:+:$PYTHONPATH}"
 export VERL_USE_EXTERNAL_MODULES=verl_on_cpu VERL_PLATFORM=cpu VERL_ENGINE_DEVICE=cuda
@@ -27,7 +27,7 @@ exec "$PYTHON" -m verl.trainer.main_ppo \
   $rollout.name=transformers_cpu $rollout.n=8 $rollout.tensor_model_parallel_size=1 $rollout.agent.num_workers=1 \
   $rollout.log_prob_micro_batch_size_per_gpu=16 $rollout.free_cache_engine=False $rollout.calculate_log_probs=True \
   $rollout.prompt_length=16 $rollout.response_length=28 \
-  reward.num_workers=1 reward.custom_reward_function.path="$PWD/scripts/verl_countdown.py" \
+  reward.num_workers=1 reward.custom_reward_function.path="$PWD/scripts/verl_data.py" \
   transfer_queue.backend.SimpleStorage.num_data_storage_units=1 \
   transfer_queue.backend.SimpleStorage.total_storage_size=1000 \
   trainer.device=cpu trainer.n_gpus_per_node="$WORKERS" trainer.nnodes=1 trainer.total_epochs=50 \

@@ -70,3 +70,6 @@ def register_estimators() -> None:
         if name in ADV_ESTIMATOR_REGISTRY:
             raise RuntimeError(f"verl has an estimator {name!r} of its own; entroshape would replace it")
         register_adv_est(name)(estimator(name))
+
+
+register_estimators()

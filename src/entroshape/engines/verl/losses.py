@@ -86,3 +86,6 @@ def register_losses() -> None:
         if name in POLICY_LOSS_REGISTRY:
             raise RuntimeError(f"verl has a policy loss {name!r} of its own; entroshape would replace it")
         register_policy_loss(name)(policy_loss(ratio))
+
+
+register_losses()

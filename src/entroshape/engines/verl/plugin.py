@@ -7,29 +7,26 @@ verl notes a plug-in's own failure at the level DEBUG and goes on without it; a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 
 from wrapt.importer import register_post_import_hook
+
+from entroshape.engines.verl.seams import check_seams, check_version
 
 HELP = "To use verl without entroshape, set VERL_USE_EXTERNAL_PLUGINS=none."
 
 
 def _register_algorithms(module: ModuleType) -> None:
-    from entroshape.engines.verl.estimators import register_estimators
-    from entroshape.engines.verl.losses import register_losses
-    from entroshape.engines.verl.seams import check_version
-
     check_version()
-    register_estimators()
-    register_losses()
+    # They register themselves when they are imported; whichever way round that happens, once.
+    import_module("entroshape.engines.verl.estimators")
+    import_module("entroshape.engines.verl.losses")
 
 
 def _register_trainer(module: ModuleType) -> None:
-    from entroshape.engines.verl.seams import check_seams
-    from entroshape.engines.verl.trainer import register_mode
-
     check_seams()
-    register_mode()
+    import_module("entroshape.engines.verl.trainer")
 
 
 def loudly(register: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:

@@ -24,6 +24,7 @@ PREFIX = "entroshape/"
 logger = logging.getLogger("entroshape")
 
 
+@register_trainer(TRAINER_MODE)
 class EntroshapeSync(PPOTrainerSync):
     """verl's synchronous PPO trainer with the credit of an entroshape method.
 
@@ -152,8 +153,3 @@ def _check_single_outputs(keys: list[str], real: Tensor) -> None:
                 "agent loop must give one output a session"
             )
         sessions.add(session)
-
-
-def register_mode() -> None:
-    """Registers the trainer mode with verl."""
-    register_trainer(TRAINER_MODE)(EntroshapeSync)
