@@ -6,9 +6,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python}
-DATA=${DATA:-data/verl-countdown}
+DATA=${DATA:-$PWD/data/verl-countdown}
 WORKERS=${WORKERS:-1}
-[ -e "$DATA/train.parquet" ] || "$PYTHON" scripts/verl_data.py --task countdown --bundled-model --test-size 64 --output "$DATA"
+if ! [ -e "$DATA/train.parquet" ]; then
+  "$PYTHON" scripts/verl_data.py --task countdown --bundled-model --test-size 64 --output "$DATA"
+fi
 
 export PYTHONPATH="$PWD/tests/engines_verl/cpu${PYTHONPATH:+:$PYTHONPATH}"
 export VERL_USE_EXTERNAL_MODULES=verl_on_cpu VERL_PLATFORM=cpu VERL_ENGINE_DEVICE=cuda
@@ -16,10 +18,10 @@ export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0 HYDRA_FULL
 actor=actor_rollout_ref.actor rollout=actor_rollout_ref.rollout model=actor_rollout_ref.model
 exec "$PYTHON" -m verl.trainer.main_ppo \
   trainer.v1.trainer_mode=entroshape_sync algorithm.adv_estimator=gtpo \
-  data.train_files="$PWD/$DATA/train.parquet" data.val_files="$PWD/$DATA/test.parquet" \
+  data.train_files="$DATA/train.parquet" data.val_files="$DATA/test.parquet" \
   data.train_batch_size=4 data.val_batch_size=16 data.max_prompt_length=16 data.max_response_length=28 \
   data.dataloader_num_workers=0 data.filter_overlong_prompts=False \
-  $model.path="$PWD/$DATA/model" +$model.override_config.attn_implementation=sdpa \
+  $model.path="$DATA/model" +$model.override_config.attn_implementation=sdpa \
   $model.use_remove_padding=False $model.enable_gradient_checkpointing=False \
   $actor.strategy=fsdp2 $actor.fsdp_config.strategy=fsdp2 $actor.fsdp_config.use_torch_compile=False \
   "+$actor.fsdp_config.mixed_precision={param_dtype:fp32,reduce_dtype:fp32}" $actor.use_torch_compile=False \
@@ -32,6 +34,7 @@ exec "$PYTHON" -m verl.trainer.main_ppo \
   transfer_queue.backend.SimpleStorage.total_storage_size=1000 \
   trainer.device=cpu trainer.n_gpus_per_node="$WORKERS" trainer.nnodes=1 trainer.total_epochs=50 \
   trainer.total_training_steps=2 'trainer.logger=["console"]' trainer.val_before_train=False trainer.test_freq=-1 \
-  trainer.save_freq=-1 trainer.resume_mode=disable trainer.default_local_dir="$PWD/$DATA/checkpoints" \
-  hydra.run.dir="$PWD/$DATA/outputs" ray_kwargs.ray_init.num_cpus=8 +ray_kwargs.ray_init.num_gpus="$WORKERS" +ray_kwargs.ray_init.include_dashboard=False \
+  trainer.save_freq=-1 trainer.resume_mode=disable trainer.default_local_dir="$DATA/checkpoints" \
+  hydra.run.dir="$DATA/outputs" \
+  ray_kwargs.ray_init.num_cpus=8 +ray_kwargs.ray_init.num_gpus="$WORKERS" +ray_kwargs.ray_init.include_dashboard=False \
   "$@"

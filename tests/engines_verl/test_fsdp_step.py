@@ -39,7 +39,8 @@ def worker(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    alone = dict.fromkeys(("RANK", "LOCAL_RANK"), "0") | dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RAY_LOCAL_WORLD_SIZE"), "1")
+    sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RAY_LOCAL_WORLD_SIZE"), "1")
+    alone = dict.fromkeys(("RANK", "LOCAL_RANK"), "0") | sizes
     os.environ.update(alone, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     made = TrainingWorker(
         TrainingWorkerConfig(
