@@ -2,19 +2,23 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+VENV_VERL := .venv-verl
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types format docs results bench clean
+.PHONY: help train test test-verl lint types format docs results bench clean
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 train: $(VENV)/.train ## Set up, then train the bundled model on Countdown with GTPO (2 to 3 minutes on 2 cores)
 	$(BIN)/entroshape train $(ARGS)
 
 test: lint types ## Set up, then lint, check types and run all tests and doctests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-verl: $(VENV_VERL)/.test ## Set up .venv-verl, then run the tests of the verl engine in it (minutes)
+	$(VENV_VERL)/bin/python -m pytest -n 2 --dist loadfile tests/engines_verl src/entroshape/engines $(ARGS)
 
 lint: $(VENV)/.test ## Check style and formatting
 	$(BIN)/ruff check .
@@ -38,7 +42,7 @@ bench: $(VENV)/.test ## Time and memory of the log-probability and entropy kerne
 	$(BIN)/python benchmarks/entropy.py
 
 clean: ## Remove the environment and caches, not your runs
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_VERL) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -54,3 +58,11 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing entroshape and its development tools into $(VENV) (a few minutes the first time)"
 	$(PIP) --editable '.[all,dev,docs]'
 	@touch $(VENV)/.train $@
+
+# verl pins what the other engines do not (an older ANTLR, packaging): an environment of its own.
+$(VENV_VERL)/.test: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv $(VENV_VERL)
+	@echo "installing entroshape and verl into $(VENV_VERL) (a few minutes the first time)"
+	$(VENV_VERL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-verl.txt \
+	  --editable '.[verl,trl,tasks,report,cli]' hypothesis pytest pytest-xdist
+	@touch $@

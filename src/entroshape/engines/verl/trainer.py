@@ -84,24 +84,27 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
 
     Raises:
         ValueError: rows that are several outputs of one session; an outcome that is not there.
-        RuntimeError: entropies that are not there.
+        RuntimeError: a field that is not in the queue, such as the entropies.
     """
     real = torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])
     _check_single_outputs(batch.keys, real)
-    wanted = ["rm_scores", "old_log_probs"] + (["entropy"] if "entropies" in made.method.needs else [])
+    needed = {"entropies": "entropy", "logprobs": "old_log_probs"}
+    wanted = ["rm_scores", *(field for need, field in needed.items() if need in made.method.needs)]
     wanted += ["extra_fields"] if made.outcome_key else []
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=wanted)
-    extra = data.pop("extra_fields").tolist() if made.outcome_key else None
-    missing = {"entropy"} & set(wanted) - set(data.keys())
+    missing = [field for field in wanted if field not in data.keys()]
     if missing:
-        raise RuntimeError("verl's pass over old log-probabilities left no entropies in the TransferQueue")
+        raise RuntimeError(
+            f"verl's TransferQueue has no {', '.join(missing)} of these responses: {made.method!r} needs it"
+        )
+    extra = data.pop("extra_fields").tolist() if made.outcome_key else None
     padded = data.to_padded_tensor()
     return Handoff(
         method=made.method,
         rewards=padded["rm_scores"].sum(dim=-1) if extra is None else outcomes(extra, made.outcome_key, real),
         real=real,
         entropies=padded.get("entropy", None),
-        logprobs=padded["old_log_probs"] if "logprobs" in made.method.needs else None,
+        logprobs=padded.get("old_log_probs", None),
         seed=seed,
     )
 
