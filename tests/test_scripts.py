@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import results  # noqa: E402
+import scale  # noqa: E402
 import warm_start  # noqa: E402
 
 
@@ -45,3 +46,15 @@ def test_a_warm_starts_tokenizer_gives_back_what_it_was_given(task, letters):
         # Training sees the two encoded apart: the boundary must not fall inside a token.
         apart = tokenizer(prompt)["input_ids"] + tokenizer(answer, add_special_tokens=False)["input_ids"]
         assert ids == apart
+
+
+@pytest.mark.parametrize("setting", scale.SETTINGS, ids=lambda setting: setting.name)
+def test_the_page_on_scale_shows_what_the_formulas_and_the_count_give(setting):
+    assert scale.text(setting) in scale.PAGE.read_text()
+
+
+@pytest.mark.parametrize("method", scale.METHODS)
+def test_the_operations_of_credit_are_linear_in_tokens_and_do_not_grow_with_the_group(method):
+    small = scale.written_per_token(method, group=16, rows=64, length=128)
+    assert scale.written_per_token(method, group=16, rows=128, length=512) <= small * 1.05
+    assert scale.written_per_token(method, group=4, rows=64, length=128) <= small * 1.35

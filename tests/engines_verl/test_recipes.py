@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +15,8 @@ from entroshape.credit.overlong import GroupRelativeOverlong, SoftOverlong
 from entroshape.engines.verl import ESTIMATORS
 from entroshape.engines.verl.trainer import prepare
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "verl"
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ROOT / "recipes" / "verl"
 METHODS = ("grpo", "dapo", "dapo_forking", "gtpo", "grpo_s")
 SIZES = ("7b", "32b")
 ACTOR = "actor_rollout_ref.actor"
@@ -106,3 +109,22 @@ def test_verls_own_defaults_are_what_the_plan_takes_them_for(overrides_of):
 def test_the_tiny_recipe_composes(overrides_of, tmp_path):
     config = composed(overrides_of("tiny-cpu"))
     assert prepare(config).method.name == "gtpo"
+
+
+SHOWN = [
+    (page.name, shlex.split(line, comments=True)[3:])
+    for page in (ROOT / "README.md", ROOT / "docs" / "verl.md")
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("python -m verl.trainer.main_ppo")
+]
+
+
+@pytest.mark.parametrize(("page", "arguments"), SHOWN, ids=[page for page, _ in SHOWN])
+def test_a_command_line_that_a_page_shows_is_one_of_verl_and_one_of_ours(page, arguments):
+    made = prepare(composed(arguments))
+    assert (made.method.name, made.method.alpha2) == ("gtpo", 0.1)
+
+
+def test_both_pages_show_a_command_line():
+    assert sorted(page for page, _ in SHOWN) == ["README.md", "verl.md"]

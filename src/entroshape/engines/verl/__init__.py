@@ -1,6 +1,6 @@
 """verl as the engine: GTPO, GRPO-S and the others in an existing verl command line.
 
-verl loads :mod:`entroshape.engines.verl.plugin` by itself, in every process, through its ``verl.plugins`` entry point:
+verl loads ``entroshape.engines.verl.plugin`` by itself, in every process, through its ``verl.plugins`` entry point:
 
     python -m verl.trainer.main_ppo trainer.v1.trainer_mode=entroshape_sync algorithm.adv_estimator=gtpo ...
 

@@ -92,7 +92,7 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
     wanted = ["rm_scores", *(field for need, field in needed.items() if need in made.method.needs)]
     wanted += ["extra_fields"] if made.outcome_key else []
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=wanted)
-    missing = [field for field in wanted if field not in data.keys()]
+    missing = sorted(set(wanted) - set(data.keys()))
     if missing:
         raise RuntimeError(
             f"verl's TransferQueue has no {', '.join(missing)} of these responses: {made.method!r} needs it"
