@@ -158,8 +158,8 @@ def text(setting: Setting) -> str:
             f"ranks; one `[B, T]` tensor of float32 has {_size(FLOAT32 * tokens)}. Training takes {flops:.2g} flops a "
             f"step: {flops / operations:.0e} for every element GTPO writes, {flops / entropy_flops(setting):.0e} "
             "a flop of entropies. Under FSDP a rank receives "
-            f"{_size(gradient_bytes(setting))} for one micro-batch, {gradient_bytes(setting) / received:.0f} times what "
-            "TRL gathers for credit with dynamic sampling.",
+            f"{_size(gradient_bytes(setting))} for one micro-batch, {gradient_bytes(setting) / received:.0f} times "
+            "what TRL gathers for credit with dynamic sampling.",
         ]
     )
 
