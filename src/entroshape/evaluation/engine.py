@@ -120,3 +120,8 @@ def tokenized(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
             raise ValueError(f"prompts[{i}] must hold at least one token; got {prompt!r}")
         token_ids.append(list(ids))
     return token_ids
+
+
+def decoded(tokenizer: Any, completions: Sequence[list[int]]) -> list[str]:
+    """The text of each completion, as training's reward functions see it, whatever engine sampled it."""
+    return list(tokenizer.batch_decode(completions, skip_special_tokens=True))

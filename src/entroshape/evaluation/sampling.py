@@ -21,7 +21,15 @@ from transformers import (
 
 from entroshape.credit._check import check_number
 from entroshape.credit.entropy import entropy
-from entroshape.evaluation.engine import Progress, Prompt, SampledCompletion, check_count, plan_batches, tokenized
+from entroshape.evaluation.engine import (
+    Progress,
+    Prompt,
+    SampledCompletion,
+    check_count,
+    decoded,
+    plan_batches,
+    tokenized,
+)
 
 FULL_SUPPORT = {
     "min_p": 0.0,
@@ -136,9 +144,7 @@ def _sample_batch(
     entropies = torch.where(live, torch.stack(recorder.columns, dim=1), 0.0).sum(dim=1) / lengths
     rows = completion_ids.tolist()
     sizes = lengths.tolist()
-    texts = tokenizer.batch_decode(
-        [row[:size] for row, size in zip(rows, sizes, strict=True)], skip_special_tokens=True
-    )
+    texts = decoded(tokenizer, [row[:size] for row, size in zip(rows, sizes, strict=True)])
     return [
         SampledCompletion(text=text, length=length, cut=was_cut, entropy=mean)
         for text, length, was_cut, mean in zip(texts, sizes, cut.tolist(), entropies.tolist(), strict=True)

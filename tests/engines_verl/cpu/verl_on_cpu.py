@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import torch
 import verl.utils.distributed
 import verl.utils.import_utils
+import vllm_on_cpu
 from verl.plugin.platform import PlatformBase, PlatformRegistry
 from verl.workers.rollout import base
 from verl.workers.rollout.replica import RolloutReplicaRegistry
@@ -138,3 +139,4 @@ def _replica():
 
 base._ROLLOUT_REGISTRY[("transformers_cpu", "async")] = "rollout_on_cpu.TransformersAdapter"
 RolloutReplicaRegistry.register("transformers_cpu", _replica)
+vllm_on_cpu.register(RolloutReplicaRegistry)
