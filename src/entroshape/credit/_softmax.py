@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from entroshape.credit._blocks import slices
+
 LOG2_E = 1 / math.log(2)
 
 
@@ -105,8 +107,8 @@ def tiles(rows: int, columns: int, chunk: int) -> Iterator[tuple[slice, list[sli
     Of all tiles of a size, square ones read the least of the two factors that they are the product of.
     """
     height = max(1, min(rows, math.isqrt(chunk)))
-    for part in _blocks(columns, max(1, chunk // height)):
-        yield part, _blocks(rows, height)
+    for part in slices(columns, max(1, chunk // height)):
+        yield part, slices(rows, height)
 
 
 def row_chunks(logits: Tensor, chunk: int, first: int = 0) -> Iterator[tuple[slice, Tensor]]:
@@ -117,10 +119,5 @@ def row_chunks(logits: Tensor, chunk: int, first: int = 0) -> Iterator[tuple[sli
             first += part.shape[:-1].numel()
         return
     flat = logits[None] if logits.ndim == 1 else logits.flatten(0, -2)
-    for rows in _blocks(len(flat), max(1, chunk // flat.shape[-1])):
+    for rows in slices(len(flat), max(1, chunk // flat.shape[-1])):
         yield slice(first + rows.start, first + rows.stop), flat[rows]
-
-
-def _blocks(total: int, size: int) -> list[slice]:
-    """``range(total)`` in consecutive slices of at most ``size``."""
-    return [slice(start, min(start + size, total)) for start in range(0, total, size)]

@@ -49,13 +49,13 @@ def comparison_weights(
     """
     check_choice("axis", axis, get_args(Axis))
     check_choice("mean", mean, get_args(Mean))
-    mask = mask.bool()
-    x = torch.where(mask, values.float(), 1.0)
+    live = mask.float()
+    x = torch.where(mask.bool(), values.float(), 1.0)  # what is masked out may be NaN; from here on all is finite
     if mean == "geometric":
         x = x.log()
-    centre = _set_mean(torch.where(mask, x, 0.0), mask, sets, axis)
-    weights = (x - centre).exp() if mean == "geometric" else x / centre
-    return torch.where(mask, weights, 0.0)
+    centre = _set_mean(x * live, live, sets, axis)
+    weights = (x - centre).exp_() if mean == "geometric" else x / centre
+    return weights.mul_(live)
 
 
 def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
@@ -94,13 +94,13 @@ def set_sum(values: Tensor, ids: Tensor, count: int) -> Tensor:
     return out.index_add_(0, ids, values)
 
 
-def _set_mean(x: Tensor, mask: Tensor, sets: Tensor, axis: Axis) -> Tensor:
-    """Mean of ``x`` (zero outside the mask) over each token's set, broadcastable to ``[B, T]``; 1 for an empty set."""
+def _set_mean(x: Tensor, live: Tensor, sets: Tensor, axis: Axis) -> Tensor:
+    """Mean of ``x`` (zero where not live) over each token's set, broadcastable to ``[B, T]``; 1 for an empty set."""
     if axis == "row":
-        total, size = x.sum(dim=1, keepdim=True), mask.sum(dim=1, keepdim=True)
+        total, size = x.sum(dim=1, keepdim=True), live.sum(dim=1, keepdim=True)
         return torch.where(size > 0, total / size.clamp(min=1), 1.0)
     if axis == "matrix":
-        x, mask = x.sum(dim=1, keepdim=True), mask.sum(dim=1, keepdim=True)
+        x, live = x.sum(dim=1, keepdim=True), live.sum(dim=1, keepdim=True)
     ids, count = set_ids(sets)
-    total, size = set_sum(x, ids, count), set_sum(mask.float(), ids, count)
+    total, size = set_sum(x, ids, count), set_sum(live, ids, count)
     return torch.where(size > 0, total / size.clamp(min=1), 1.0)[ids]

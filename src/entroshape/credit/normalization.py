@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from entroshape.credit._blocks import by_rows, row_blocks, token_counts
 from entroshape.credit._check import check_choice
 from entroshape.credit.comparison import set_ids, set_sum
 
@@ -63,7 +64,7 @@ def normalized_advantages(
     check_choice("normalization", normalization, get_args(Normalization))
     shaped = shaped.float()
     ids, count = set_ids(sets)
-    tokens = mask.sum(dim=1).float()
+    tokens = token_counts(mask)
     size = set_sum(tokens, ids, count)
     if normalization != "joint":
         size = size.repeat_interleave(2)
@@ -74,21 +75,34 @@ def normalized_advantages(
 
     # Centred on one of its own members first: equal rewards then cancel exactly, instead of leaving rounding noise
     # that the division by a deviation of nearly zero would turn into an advantage.
-    peak = (
-        torch.where(mask, shaped, -torch.inf).amax(dim=1)
-        if shaped.shape[1]
-        else shaped.new_full(tokens.shape, -torch.inf)
-    )
-    origin = peak.new_full((count,), -torch.inf).scatter_reduce_(0, ids, peak, "amax")
-    origin = torch.where(own > 0, origin, 0.0)
-    offset = torch.where(mask, shaped - origin[ids, None], 0.0)
-    own_mean = origin + set_sum(offset.sum(dim=1), ids, count) / own.clamp(min=1)
+    origin = _member(shaped, mask, ids, count)
+    offset = by_rows(shaped, lambda rows: _centred(shaped, mask, origin[ids], rows).sum(dim=1))
+    own_mean = origin + set_sum(offset, ids, count) / own.clamp(min=1)
     mean = own_mean * (own / size.clamp(min=1))
+    squares = by_rows(shaped, lambda rows: _centred(shaped, mask, mean[ids], rows).square_().sum(dim=1))
+    total = set_sum(squares, ids, count) + (size - own) * mean.square()
+    std = (total / (size - 1).clamp(min=1)).sqrt()
+    deviation = std[ids] + STD_EPSILON
 
-    centred = torch.where(mask, shaped - mean[ids, None], 0.0)
-    squares = set_sum(centred.square().sum(dim=1), ids, count) + (size - own) * mean.square()
-    std = (squares / (size - 1).clamp(min=1)).sqrt()
-    return centred / (std[ids, None] + STD_EPSILON)
+    advantages = torch.empty_like(shaped)
+    for rows in row_blocks(shaped):
+        torch.div(_centred(shaped, mask, mean[ids], rows), deviation[rows, None], out=advantages[rows])
+    return advantages
+
+
+def _centred(shaped: Tensor, mask: Tensor, centre: Tensor, rows: slice) -> Tensor:
+    """A block of rows, each less its ``centre`` ``[B]``; 0 outside the mask."""
+    return torch.where(mask[rows], shaped[rows] - centre[rows, None], 0.0)
+
+
+def _member(shaped: Tensor, mask: Tensor, ids: Tensor, count: int) -> Tensor:
+    """``[S]`` one live value of each set: the largest of its rows' first ones; 0 for a set without any."""
+    chosen = shaped.new_full((count,), -torch.inf)
+    if shaped.shape[1]:
+        place = by_rows(mask, lambda rows: mask[rows].byte().argmax(dim=1))[:, None]
+        first = torch.where(mask.gather(1, place), shaped.gather(1, place), -torch.inf)[:, 0]
+        chosen.scatter_reduce_(0, ids, first, "amax")
+    return torch.where(chosen > -torch.inf, chosen, 0.0)
 
 
 def one_outcome(success: Tensor, live: Tensor, sets: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from entroshape.credit._blocks import by_rows
 from entroshape.credit._check import check_choice, check_number
 from entroshape.credit.comparison import Mean, response_weights
 from entroshape.credit.surrogate import ClippedSurrogate
@@ -83,7 +84,8 @@ class GRPOS(EntropyShaped):
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
         """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
-        entropies = self.sequence_entropies(self._values(rollouts, generator), rollouts.mask)
+        signal, mask = self._signal(rollouts, generator), rollouts.mask
+        entropies = by_rows(mask, lambda rows: self.sequence_entropies(self._positive(signal[rows]), mask[rows]))
         weights = response_weights(
             torch.where(success, entropies, entropies.reciprocal()),
             self._outcome_sets(rollouts, success),

@@ -7,6 +7,7 @@ from typing import ClassVar, get_args
 
 import torch
 
+from entroshape.credit._blocks import column_blocks
 from entroshape.credit._check import check_choice, check_number
 from entroshape.credit.comparison import Axis, comparison_weights
 from entroshape.credit.surrogate import ClippedSurrogate
@@ -65,16 +66,16 @@ class GTPO(EntropyShaped):
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
         """Shaped rewards and advantages, both ``[B, T]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
-        values = self._values(rollouts, generator)
-        right = success[:, None]
-        weights = comparison_weights(
-            torch.where(right, values, values.reciprocal()),
-            rollouts.mask,
-            self._outcome_sets(rollouts, success),
-            axis=self.axis,
-            mean=self.mean,
-        )
+        signal, mask = self._signal(rollouts, generator), rollouts.mask
+        sets, right = self._outcome_sets(rollouts, success), success[:, None].float()
         base = self.alpha1 * self._base(rollouts, success)[:, None]
-        shaped = torch.where(rollouts.mask, base + torch.where(right, self.alpha2, -self.alpha2) * weights, 0.0)
-        advantages, gated = self._normalized(shaped, rollouts.mask, success, rollouts)
-        return Credit(shaped, advantages, rollouts.mask, success, gated)
+        slope = self.alpha2 * (2.0 * right - 1.0)
+        shaped = torch.empty(mask.shape, device=mask.device)
+        for columns in column_blocks(mask) if self.axis == "column" else [slice(None)]:
+            live = mask[:, columns]
+            values = self._positive(signal[:, columns])
+            values = right * values + (1.0 - right) / values
+            weights = comparison_weights(values, live, sets, axis=self.axis, mean=self.mean)
+            shaped[:, columns] = torch.where(live, base + slope * weights, 0.0)
+        advantages, gated = self._normalized(shaped, mask, success, rollouts)
+        return Credit(shaped, advantages, mask, success, gated)

@@ -118,19 +118,23 @@ class EntropyShaped(Method):
         """``[B]`` ids of the comparison sets: the same scope and the same outcome."""
         return 2 * set_ids(self._sets(rollouts, self.comparison_scope))[0] + success.long()
 
-    def _values(self, rollouts: Rollouts, generator: torch.Generator | None) -> Tensor:
-        """``[B, T]`` the signal, clipped and floored: positive, and 1 outside the mask."""
+    def _signal(self, rollouts: Rollouts, generator: torch.Generator | None) -> Tensor:
+        """``[B, T]`` what is compared, before :meth:`_positive`."""
         self._require(rollouts)
         if self.signal == "uniform":
-            return torch.ones(rollouts.mask.shape, device=rollouts.mask.device)
+            return torch.ones((), device=rollouts.mask.device).expand(rollouts.mask.shape)
         source = rollouts.logprobs if self.signal == "surprisal" else rollouts.entropies
         assert source is not None  # _require has seen to it
-        values = -source if self.signal == "surprisal" else source
-        if self.signal == "random":
-            values = permuted_within(values, rollouts.mask, self._sets(rollouts, self.comparison_scope), generator)
+        if self.signal != "random":
+            return source
+        return permuted_within(source, rollouts.mask, self._sets(rollouts, self.comparison_scope), generator)
+
+    def _positive(self, signal: Tensor) -> Tensor:
+        """Some of the signal, clipped and floored; anything where it is masked out."""
+        values = -signal if self.signal == "surprisal" else signal
         if self.entropy_clip is not None:
             values = values.clamp(*self.entropy_clip)
-        return torch.where(rollouts.mask, values.clamp(min=self.entropy_floor), 1.0)
+        return values.clamp(min=self.entropy_floor)
 
     def _base(self, rollouts: Rollouts, success: Tensor) -> Tensor:
         """``[B]`` base rewards: a success's raw reward, a failure's ``failure_reward``, each with its punishment."""
@@ -141,7 +145,7 @@ class EntropyShaped(Method):
         sets = self._sets(rollouts, self.normalization_scope)
         advantages = normalized_advantages(shaped, mask, success, sets, normalization=self.normalization)
         gated = one_outcome(success, mask.any(dim=1), sets) & self.gate
-        return advantages.masked_fill(gated[:, None], 0.0), gated
+        return advantages.masked_fill_(gated[:, None], 0.0), gated
 
 
 def permuted_within(values: Tensor, mask: Tensor, sets: Tensor, generator: torch.Generator | None) -> Tensor:
