@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 from trl import GRPOTrainer
 
+from entroshape.engines.trl.head import tile_head
 from entroshape.engines.trl.recorder import SamplerRecorder
 from entroshape.engines.trl.refusals import check_generation_config, check_sampler_sources
 from entroshape.engines.trl.scoring import RewardError, blamed
@@ -53,6 +54,7 @@ class WatchedGRPOTrainer(GRPOTrainer):
         self.reward_funcs: list[Any] = list(map(blamed, self.reward_funcs, self.reward_func_names))
         check_sampler_sources(self)
         check_generation_config(self)
+        tile_head(self)
         self.add_callback(OptimizerTimer(self))
 
     def sampled_model(self) -> Any:
