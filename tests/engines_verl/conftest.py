@@ -20,6 +20,7 @@ ENVIRONMENT = {
 if find_spec("verl") is None:
     collect_ignore_glob = ["*"]
 else:
+    collect_ignore = ["cpu"]  # loaded by verl's processes, some with vLLM; no tests in them
     # verl reads these when it is imported, in this process and in Ray's.
     os.environ.update(ENVIRONMENT)
     sys.path.insert(0, CPU)
