@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BLOCK_CPU = 2**17
-"""Elements at a time on a CPU: half a megabyte of float32."""
+BLOCK_CPU = 2**18
+"""Elements at a time on a CPU: one megabyte of float32."""
 
 BLOCK_ACCELERATOR = 2**25
 """Elements at a time elsewhere, so many that launching kernels costs nothing."""
@@ -41,8 +41,23 @@ def by_rows(matrix: Tensor, reduce: Callable[[slice], Tensor]) -> Tensor:
 
 
 def token_counts(mask: Tensor) -> Tensor:
-    """``[B]`` float32: how many tokens of each row are live. Summing a bool matrix at once would make an int64 one."""
-    return by_rows(mask, lambda rows: mask[rows].float().sum(dim=1))
+    """``[B]`` float32: how many tokens of each row are live."""
+    return by_rows(mask, lambda rows: as_bytes(mask[rows]).sum(dim=1)).float()
+
+
+def as_bytes(mask: Tensor) -> Tensor:
+    """A mask as uint8, without a copy: torch converts and sums bytes several times as fast as bools on a CPU."""
+    return mask.bool().view(torch.uint8)
+
+
+def zeroed(values: Tensor, mask: Tensor) -> Tensor:
+    """``values`` as float32 where ``mask``, else 0, whatever stands there: NaN, too.
+
+    It is ``torch.where(mask, values, 0.0)`` in a tenth of its time on a CPU, where ``where`` goes value by value: the
+    bits of a masked value are and-ed with 0, those of the others with -1.
+    """
+    keep = as_bytes(mask).to(torch.int32).neg_()
+    return keep.bitwise_and_(values.float().view(torch.int32)).view(torch.float32)
 
 
 def _block(matrix: Tensor) -> int:

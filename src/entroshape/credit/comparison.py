@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from entroshape.credit._blocks import as_bytes, zeroed
 from entroshape.credit._check import check_choice
 
 Axis = Literal["column", "row", "matrix"]
@@ -49,13 +50,12 @@ def comparison_weights(
     """
     check_choice("axis", axis, get_args(Axis))
     check_choice("mean", mean, get_args(Mean))
-    live = mask.float()
-    x = torch.where(mask.bool(), values.float(), 1.0)  # what is masked out may be NaN; from here on all is finite
-    if mean == "geometric":
-        x = x.log()
-    centre = _set_mean(x * live, live, sets, axis)
-    weights = (x - centre).exp_() if mean == "geometric" else x / centre
-    return weights.mul_(live)
+    live = as_bytes(mask).float()
+    x = zeroed(values, mask)  # what is masked out may be NaN; from here on all is finite
+    if mean == "arithmetic":
+        return x.div_(_set_mean(x, live, sets, axis))
+    x.add_(1.0 - live).log_()
+    return x.sub_(_set_mean(x, live, sets, axis)).exp_().mul_(live)
 
 
 def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean = "arithmetic") -> Tensor:

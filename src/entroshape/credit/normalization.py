@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from entroshape.credit._blocks import by_rows, row_blocks, token_counts
+from entroshape.credit._blocks import by_rows, row_blocks, token_counts, zeroed
 from entroshape.credit._check import check_choice
 from entroshape.credit.comparison import set_ids, set_sum
 
@@ -92,14 +92,14 @@ def normalized_advantages(
 
 def _centred(shaped: Tensor, mask: Tensor, centre: Tensor, rows: slice) -> Tensor:
     """A block of rows, each less its ``centre`` ``[B]``; 0 outside the mask."""
-    return torch.where(mask[rows], shaped[rows] - centre[rows, None], 0.0)
+    return zeroed(shaped[rows] - centre[rows, None], mask[rows])
 
 
 def _member(shaped: Tensor, mask: Tensor, ids: Tensor, count: int) -> Tensor:
     """``[S]`` one live value of each set: the largest of its rows' first ones; 0 for a set without any."""
     chosen = shaped.new_full((count,), -torch.inf)
     if shaped.shape[1]:
-        place = by_rows(mask, lambda rows: mask[rows].byte().argmax(dim=1))[:, None]
+        place = by_rows(mask, lambda rows: mask[rows].max(dim=1).indices)[:, None]
         first = torch.where(mask.gather(1, place), shaped.gather(1, place), -torch.inf)[:, 0]
         chosen.scatter_reduce_(0, ids, first, "amax")
     return torch.where(chosen > -torch.inf, chosen, 0.0)

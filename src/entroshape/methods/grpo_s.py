@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from entroshape.credit._blocks import by_rows
+from entroshape.credit._blocks import by_rows, zeroed
 from entroshape.credit._check import check_choice, check_number
 from entroshape.credit.comparison import Mean, response_weights
 from entroshape.credit.surrogate import ClippedSurrogate
@@ -77,7 +77,7 @@ class GRPOS(EntropyShaped):
         """``[B]`` a response's entropy in nats (Eq. 8) from its tokens' ``[B, T]``; 1 for an empty response."""
         tokens = mask.sum(dim=1)
         values = values.log() if self.sequence_entropy_mean == "geometric" else values
-        mean = torch.where(mask, values, 0.0).sum(dim=1) / tokens.clamp(min=1)
+        mean = zeroed(values, mask).sum(dim=1) / tokens.clamp(min=1)
         mean = mean.exp() if self.sequence_entropy_mean == "geometric" else mean
         return torch.where(tokens > 0, mean, 1.0)
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, get_args
 
 import torch
+from torch import Tensor
 
-from entroshape.credit._blocks import column_blocks
+from entroshape.credit._blocks import column_blocks, row_blocks, zeroed
 from entroshape.credit._check import check_choice, check_number
 from entroshape.credit.comparison import Axis, comparison_weights
 from entroshape.credit.surrogate import ClippedSurrogate
@@ -71,11 +72,18 @@ class GTPO(EntropyShaped):
         base = self.alpha1 * self._base(rollouts, success)[:, None]
         slope = self.alpha2 * (2.0 * right - 1.0)
         shaped = torch.empty(mask.shape, device=mask.device)
-        for columns in column_blocks(mask) if self.axis == "column" else [slice(None)]:
-            live = mask[:, columns]
-            values = self._positive(signal[:, columns])
-            values = right * values + (1.0 - right) / values
-            weights = comparison_weights(values, live, sets, axis=self.axis, mean=self.mean)
-            shaped[:, columns] = torch.where(live, base + slope * weights, 0.0)
+        for rows, columns in self._blocks(mask):
+            live = mask[rows, columns]
+            values = self._positive(signal[rows, columns])
+            values = (right[rows] * values).add_((1.0 - right[rows]) / values)
+            weights = comparison_weights(values, live, sets[rows], axis=self.axis, mean=self.mean)
+            shaped[rows, columns] = zeroed(weights.mul_(slope[rows]).add_(base[rows]), live)
         advantages, gated = self._normalized(shaped, mask, success, rollouts)
         return Credit(shaped, advantages, mask, success, gated)
+
+    def _blocks(self, mask: Tensor) -> list[tuple[slice, slice]]:
+        """Rows and columns that can be compared without the rest."""
+        whole = slice(None)
+        if self.axis == "column":
+            return [(whole, columns) for columns in column_blocks(mask)]
+        return [(rows, whole) for rows in row_blocks(mask)] if self.axis == "row" else [(whole, whole)]

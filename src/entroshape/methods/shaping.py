@@ -145,7 +145,7 @@ class EntropyShaped(Method):
         sets = self._sets(rollouts, self.normalization_scope)
         advantages = normalized_advantages(shaped, mask, success, sets, normalization=self.normalization)
         gated = one_outcome(success, mask.any(dim=1), sets) & self.gate
-        return advantages.masked_fill_(gated[:, None], 0.0), gated
+        return advantages.index_fill_(0, gated.nonzero()[:, 0], 0.0), gated
 
 
 def permuted_within(values: Tensor, mask: Tensor, sets: Tensor, generator: torch.Generator | None) -> Tensor:
