@@ -16,6 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from results_pairs import across_table, pairs_table
 from results_pictures import draw_curves, draw_forest, draw_learning
 
 from entroshape.experiments import Comparison, Difference, Spread, read_comparison, summarize
@@ -55,6 +56,8 @@ class Setting:
     options: list[str]
     warm_start: list[str] | None = None
     """How scripts/warm_start.py makes the model that it starts from, models/NAME, where that is not the bundled one."""
+    model: str = ""
+    """The folder in models/, where it is not the setting's own name."""
     seeds: int = 5
     first_seed: int = 0
 
@@ -76,7 +79,6 @@ PATHS = "reasoning_gym:shortest_path?min_rows=6&max_rows=6&min_cols=6&max_cols=6
 REWRITING = "reasoning_gym:ab?length=14"
 SMALL_MODEL = ["--hidden=96", "--layers=3"]
 SMALL_RUN = [
-    "--steps=100",
     "--eval-samples=32",
     "--eval-problems=128",
     "--train-size=2000",
@@ -98,14 +100,32 @@ SETTINGS = {
         options=["--eval-samples=32", "--old-logprobs=sampler", "--steps=300"],
         seeds=3,
     ),
+    "long-confirmation": Setting(
+        arms=["dapo", "gtpo_surprisal", "dapo:steps=60"],
+        options=["--eval-samples=32", "--old-logprobs=sampler", "--steps=300"],
+        seeds=8,
+        first_seed=200,
+    ),
     "shortest-path": Setting(
         arms=READINGS,
-        options=[f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", *SMALL_RUN],
+        options=[f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", "--steps=100", *SMALL_RUN],
         warm_start=[f"--task={PATHS}", "--steps=300", *SMALL_MODEL],
+    ),
+    "long-paths": Setting(
+        arms=["dapo", "gtpo_surprisal"],
+        options=[f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", *SMALL_RUN, "--steps=300"],
+        warm_start=[f"--task={PATHS}", "--steps=300", *SMALL_MODEL],
+        model="shortest-path",
     ),
     "rewriting": Setting(
         arms=READINGS,
-        options=[f"--task={REWRITING}", "--learning-rate=5e-5", "--max-completion-length=28", *SMALL_RUN],
+        options=[
+            f"--task={REWRITING}",
+            "--learning-rate=5e-5",
+            "--max-completion-length=28",
+            "--steps=100",
+            *SMALL_RUN,
+        ],
         warm_start=[f"--task={REWRITING}", "--steps=150", *SMALL_MODEL],
     ),
 }
@@ -119,7 +139,7 @@ def compare(name: str, setting: Setting, seeds: int | None) -> None:
     command += ["--methods", *setting.arms]
     command += [*setting.options, "--device=cpu", "--save-every=50", "--rollouts-every=50"]
     if setting.warm_start is not None:
-        model = f"models/{name}"
+        model = f"models/{setting.model or name}"
         if not (ROOT / model / "config.json").is_file():
             start = [sys.executable, "scripts/warm_start.py", *setting.warm_start, f"--output={model}"]
             subprocess.run(start, cwd=ROOT, check=True)
@@ -153,12 +173,13 @@ def _below(comparison: Comparison) -> str:
     environment = records[0]["environment"] or {}
     versions = ", ".join(f"{name} {environment.get(name)}" for name in ("python", "torch", "trl", "transformers"))
     seeds = sorted({record["seed"] for record in records})
-    before, after = (comparison.values("gtpo", "mean@32", when) for when in ("before", "after"))
+    arm = comparison.arms[1].name
+    before, after = (comparison.values(arm, "mean@32", when) for when in ("before", "after"))
     gains = ", ".join(f"{100 * (after[seed] - before[seed]):+.1f}" for seed in sorted(after))
     return (
         f"{len(records)} runs, seeds {seeds[0]} to {seeds[-1]}. Differences are to `{comparison.baseline}`, seed by "
         "seed, with 95 % intervals over seeds; in bold those that stand at 5 % when all rows of the table are judged "
-        f"together (Holm). Mean@32 of `gtpo` minus its own start, by seed: {gains} points. Seconds of training a run, "
+        f"together (Holm). Mean@32 of `{arm}` minus its own start, by seed: {gains} points. Seconds of training a run, "
         "two or more side by side: median "
         f"{seconds[len(seconds) // 2]:.0f}. {versions}."
     )
@@ -186,16 +207,27 @@ def write(name: str) -> None:
     draw_curves(comparison, images / f"{name}-curves.png")
     if name == "countdown":
         draw_learning(comparison, "gtpo", images / "learning-curve.png")
+    _put(name, table(comparison))
+    print(f"{name}: {len(comparison.records)} runs in docs/results.md")
+
+
+def write_across() -> None:
+    """The tables that look across settings."""
+    comparisons = {name: read_comparison(ROOT / "docs/results" / name / FILE) for name in SETTINGS}
+    _put("across", across_table(comparisons))
+    _put("pairs", pairs_table(comparisons))
+
+
+def _put(name: str, text: str) -> None:
     page = ROOT / "docs/results.md"
-    text = page.read_text()
+    there = page.read_text()
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    if begin not in text or end not in text:
+    if begin not in there or end not in there:
         raise SystemExit(
             f"{page} has no place for {name}: put {begin} and {end} on lines of their own where it belongs"
         )
-    head, tail = text[: text.index(begin) + len(begin)], text[text.index(end) :]
-    page.write_text(f"{head}\n{table(comparison)}\n{tail}")
-    print(f"{name}: {len(comparison.records)} runs in {page}")
+    head, tail = there[: there.index(begin) + len(begin)], there[there.index(end) :]
+    page.write_text(f"{head}\n{text}\n{tail}")
 
 
 def main() -> None:
@@ -210,6 +242,7 @@ def main() -> None:
         if not options.only_write:
             compare(name, SETTINGS[name], options.seeds)
         write(name)
+    write_across()
 
 
 if __name__ == "__main__":
