@@ -100,7 +100,7 @@ def test_accumulation_changes_no_update_where_a_generation_serves_several(tmp_pa
             steps_per_generation=2 * pieces,
             max_steps=2,
             optim="sgd",
-            learning_rate=0.5,
+            learning_rate=0.05,
             max_grad_norm=0.0,
             lr_scheduler_type="constant",
         )

@@ -58,6 +58,25 @@ def take_rows(rows: Rows, index: Tensor | slice) -> Rows:
     return chosen
 
 
+def by_length(batches: Sequence[Rows], window: int) -> list[Rows]:
+    """The same rows with less padding: sorted by length within each window, each micro-batch cut to its longest row.
+
+    Args:
+        batches: micro-batches of one size and width, in the order in which they are trained on. What has no rows,
+            numbers and ``None``, stays as it is.
+        window: so many micro-batches make one update, so that which of them holds a row changes nothing.
+    """
+    made = []
+    for start in range(0, len(batches), window):
+        own = batches[start : start + window]
+        with_rows = [name for name, value in own[0].items() if isinstance(value, Tensor) and value.ndim]
+        joined = {name: torch.cat([batch[name] for batch in own]) for name in with_rows}
+        order = joined["completion_mask"].sum(dim=1).argsort(stable=True)
+        for batch, index in zip(own, order.split(len(own[0]["completion_mask"])), strict=True):
+            made.append({**batch, **take_rows(joined, index)})
+    return made
+
+
 def local_slice(accelerator: Accelerator, total: int) -> slice:
     """Which of ``total`` gathered rows are this rank's."""
     share = total // accelerator.num_processes

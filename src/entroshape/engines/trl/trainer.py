@@ -7,6 +7,7 @@ ranks at once, and the advantages handed back for TRL's own loss.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from entroshape.engines.trl.guard import NOT_SHAPED, ShapingRan
 from entroshape.engines.trl.loss import sequence_surrogate_loss
 from entroshape.engines.trl.record import StepRecord
 from entroshape.engines.trl.refusals import check_refillable
-from entroshape.engines.trl.rows import gather_rows, local_slice, take_rows
+from entroshape.engines.trl.rows import by_length, gather_rows, local_slice, take_rows
 from entroshape.engines.trl.sampling import SampledBatch, chosen_groups, join_batches, refill_indices
 from entroshape.engines.trl.seams import check_seams
 from entroshape.engines.trl.watched import PREFIX, WatchedGRPOTrainer
@@ -229,6 +230,22 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         self._relog(record, batch)
         if self._on_rollouts is not None and self.accelerator.is_main_process:
             self._on_rollouts(record)
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        buffered = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is buffered or not self.model.training or not self._may_be_sorted(inputs):
+            return inputs
+        # Boundaries of updates and of generations both lie on multiples of this.
+        window = math.gcd(self.args.gradient_accumulation_steps, self.args.steps_per_generation)
+        self._buffered_inputs = by_length(self._buffered_inputs, window)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _may_be_sorted(self, inputs: dict[str, Any]) -> bool:
+        """Images travel beside the rows, and a router's auxiliary loss depends on who shares a micro-batch."""
+        return not self.aux_loss_enabled and all(
+            value is None or isinstance(value, Tensor) for value in inputs.values()
+        )
 
     # --- logs -----------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,9 @@ class WatchedGRPOTrainer(GRPOTrainer):
     :meth:`_sample` gives TRL's output of one round of sampling and scoring with the sampling policy's entropies added.
     """
 
+    _buffered_inputs: Any
+    """TRL's: the micro-batches of the last generation."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._scored_rewards: Tensor | None = None
