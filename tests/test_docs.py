@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-from entroshape.evaluation.command import EvalConfig, parse_eval
+from entroshape.evaluation.options import EvalConfig, parse_eval
 from entroshape.experiments import parse_arms
-from entroshape.experiments.command import CompareConfig, parse_compare
+from entroshape.experiments.options import CompareConfig, parse_compare
 from entroshape.methods import build_method
 from entroshape.report.inspect import parse_inspect
 from entroshape.training.command import TrainCommand, parse_train

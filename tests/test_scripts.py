@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from entroshape.experiments import parse_arms
-from entroshape.experiments.command import parse_compare
+from entroshape.experiments.options import parse_compare
 from entroshape.tasks import load_task
 from entroshape.training.command import parse_train
 

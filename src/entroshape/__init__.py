@@ -8,8 +8,9 @@ The public face needs torch alone::
 Engines, tasks and evaluation live in subpackages and are imported by name.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from entroshape._lazy import lazily
 
 if TYPE_CHECKING:
     from entroshape.credit.entropy import linear_logprob_and_entropy, logprob_and_entropy
@@ -58,12 +59,7 @@ _HOMES = {
 }
 """Where the public names live: imported when they are used, so that ``entroshape --help`` waits for no torch."""
 
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -84,9 +84,12 @@ def _train(arguments: list[str]) -> int:
 def _eval(arguments: list[str]) -> int:
     from rich.console import Console
 
-    from entroshape.evaluation.command import parse_eval, run_eval
+    from entroshape.evaluation.options import parse_eval
 
     config = parse_eval(arguments)
+
+    from entroshape.evaluation.command import run_eval
+
     _silence_other_bars()
     console = Console(stderr=config.json)
     try:
@@ -100,9 +103,12 @@ def _eval(arguments: list[str]) -> int:
 def _compare(arguments: list[str]) -> int:
     from rich.console import Console
 
-    from entroshape.experiments.command import parse_compare, run_compare
+    from entroshape.experiments.options import parse_compare
 
     config, rest = parse_compare(arguments)
+
+    from entroshape.experiments.command import run_compare
+
     console = Console()
     try:
         run_compare(config, rest, console)

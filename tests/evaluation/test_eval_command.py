@@ -13,7 +13,7 @@ import pytest
 from entroshape.assets import bundled_model_path
 from entroshape.cli import main
 from entroshape.evaluation import SampledCompletion, pass_curve
-from entroshape.evaluation.command import EvalConfig
+from entroshape.evaluation.options import EvalConfig
 
 
 def test_every_answer_is_kept_with_the_metrics_over_them(tmp_path, capsys):

@@ -11,7 +11,8 @@ import pytest
 
 from entroshape.cli import main
 from entroshape.experiments import read_comparison
-from entroshape.experiments.command import missing_jobs, parse_compare, plan
+from entroshape.experiments.command import missing_jobs, plan
+from entroshape.experiments.options import parse_compare
 from entroshape.runs import RunDirectory
 
 SMALL = [

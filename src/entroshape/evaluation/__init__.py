@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from entroshape._lazy import lazily
 from entroshape.evaluation.engine import SampledCompletion
 from entroshape.evaluation.metrics import bootstrap_interval, majority_at_n, mean_at_k, pass_at_k
 from entroshape.evaluation.table import evaluation_metrics, headline_ks, metric_intervals, paired_changes, pass_curve
@@ -14,18 +14,12 @@ if TYPE_CHECKING:
     from entroshape.evaluation.sampling import sample_completions
 
 _WITH_TRANSFORMERS = {
-    "EvaluationResult": "entroshape.evaluation.evaluator",
-    "evaluate": "entroshape.evaluation.evaluator",
-    "sample_completions": "entroshape.evaluation.sampling",
+    "entroshape.evaluation.evaluator": ("EvaluationResult", "evaluate"),
+    "entroshape.evaluation.sampling": ("sample_completions",),
 }
+"""Counting and reporting need NumPy alone."""
 
-
-def __getattr__(name: str) -> Any:
-    """Imports what needs transformers when it is asked for: counting and reporting need NumPy alone."""
-    if name not in _WITH_TRANSFORMERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_WITH_TRANSFORMERS[name]), name)
-
+__getattr__ = lazily(__name__, _WITH_TRANSFORMERS)
 
 __all__ = [
     "EvaluationResult",

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
+from entroshape.experiments.options import NOT_OF_AN_ARM
 from entroshape.methods import METHODS, build_method
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from
 from entroshape.training.values import parse_value
-
-NOT_OF_AN_ARM = ("method", "method_options", "seed", "output", "report_to")
-"""Options of training that the comparison itself sets, or that say nothing about what is compared."""
 
 _COMMA = re.compile(r",(?![^\[\](){}]*[\])}])")
 

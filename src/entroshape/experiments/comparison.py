@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from entroshape.experiments.arms import NOT_OF_AN_ARM, Arm, parse_arms
+from entroshape.experiments.arms import Arm, parse_arms
+from entroshape.experiments.options import NOT_OF_AN_ARM
 from entroshape.experiments.statistics import Difference, Spread, holm, paired_difference, spread
 from entroshape.runs.files import write_aside
 from entroshape.training.config import TrainConfig

@@ -1,0 +1,97 @@
+"""The options of ``entroshape eval``, apart from what carries them out, so that ``--help`` waits for no torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import tyro
+
+from entroshape.credit._check import check_choice, check_number
+from entroshape.evaluation.engine import check_count
+
+EngineName = Literal["transformers", "vllm"]
+Precision = Literal["float32", "bfloat16"]
+Device = Literal["auto", "cpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Sample answers to a task's held-out problems and count: Mean@n, Pass@k, majority@n, length, entropy, intervals.
+
+    Every answer is kept with its verdict. The same command goes on where it was stopped, at most a batch behind;
+    once it is done, it shows what it found.
+
+    entroshape eval --model Qwen/Qwen2.5-1.5B-Instruct --task math:math500 --samples 4 --max-completion-length 2048
+    """
+
+    model: str = "countdown-tiny"
+    """A hub id, a local directory (such as a run's model/, adapters too), or countdown-tiny (bundled)."""
+
+    task: str = "countdown"
+    """math:aime24, math:aime25, math:math500 or math:gsm8k (from the hub; with ?from=DIR from a copy of its
+    repository), jsonl:PATH?split=test (all lines; without ?split=test the tenth that training holds out), countdown,
+    reasoning_gym:NAME, or my_module:my_task."""
+
+    reward: str | None = None
+    """Your own verifier, my_module:my_reward, instead of the task's."""
+
+    samples: int = 16
+    """Answers a problem: n of Mean@n, Pass@k for k up to n, and majority@n."""
+
+    problems: int | None = None
+    """At most so many problems. None: all of a benchmark or a test file, 256 where problems are made or held out."""
+
+    temperature: float = 1.0
+    """Of sampling, from the whole distribution."""
+
+    max_completion_length: int | None = None
+    """Limit of an answer in tokens. None: the task's suggestion."""
+
+    batch_size: int = 256
+    """Answers sampled and scored at a time; a kill loses at most so many. Fewer take less memory."""
+
+    engine: EngineName = "transformers"
+    """transformers; or vllm, where it is installed: faster on a GPU, without entropies."""
+
+    precision: Precision = "float32"
+    """Of weights and arithmetic."""
+
+    device: Device = "auto"
+    """auto: an accelerator if there is one."""
+
+    seed: int = 0
+    """Of all draws."""
+
+    output: str | None = None
+    """A .parquet file for every answer with its verdict. None: eval/TASK-MODEL-SEED.parquet."""
+
+    json: bool = False
+    """Write the figures to standard output as JSON, Pass@k for every k among them, and all else to standard error."""
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "batch_size", "problems", "max_completion_length"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
+        for name, kind in (("engine", EngineName), ("precision", Precision), ("device", Device)):
+            check_choice(name, getattr(self, name), get_args(kind))
+        check_number("temperature", self.temperature, minimum=0.0, exclusive=True)
+        if self.output is not None and not self.output.endswith(".parquet"):
+            raise ValueError(f"output must be a .parquet file; got {self.output!r}")
+        if self.engine == "vllm" and self.device == "cpu":
+            raise ValueError("device is chosen by vLLM itself: leave out --device with --engine vllm; got 'cpu'")
+
+    @property
+    def path(self) -> Path:
+        """Where the answers go."""
+        if self.output is not None:
+            return Path(self.output)
+        name = re.sub(r"[^\w.]+", "-", f"{self.task}-{self.model}-{self.seed}", flags=re.ASCII).strip("-.")
+        return Path("eval") / f"{name}.parquet"
+
+
+def parse_eval(arguments: list[str]) -> EvalConfig:
+    """The options of ``entroshape eval`` from a command line."""
+    return tyro.cli(EvalConfig, prog="entroshape eval", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))

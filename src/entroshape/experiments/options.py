@@ -1,0 +1,77 @@
+"""The options of ``entroshape compare``, apart from what carries them out, so that ``--help`` waits for no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tyro
+
+NOT_OF_AN_ARM = ("method", "method_options", "seed", "output", "report_to")
+"""Options of training that the comparison itself sets, or that say nothing about what is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Hold methods against each other: same weights, same prompts in the same order, same draws, several seeds.
+
+    Every option of ``entroshape train`` may follow and holds for all runs (``--steps 50``, ``--config recipe.yaml``);
+    the method, its options and the seed are the comparison's own. A second call of the same command goes on where the
+    first was stopped; with more seeds or methods it adds them.
+    """
+
+    methods: list[str]
+    """Arms: METHOD[:OPTION=VALUE]..., separated by commas, such as dapo,gtpo,gtpo:alpha2=0.5:axis=row. Options are
+    the method's, or of training (gtpo:dynamic_sampling=false). None: all those that --output already holds."""
+
+    seeds: int = 5
+    """So many seeds, counted from --first-seed."""
+
+    first_seed: int = 0
+    """Where seeds are counted from. What looked best on some seeds is to be confirmed on fresh ones."""
+
+    sweep: list[str]
+    """OPTION=VALUE,VALUE,... multiplies all arms that have the option, such as alpha2=0.1,0.2,0.5."""
+
+    baseline: str | None = None
+    """The arm that the others are held against. None: dapo if it is one, else the first."""
+
+    parallel: int | None = None
+    """Runs side by side. None: one a CPU core for the bundled model, else 1."""
+
+    launcher: str | None = None
+    """What starts each run, such as "accelerate launch --num_processes 8". None: this Python, one process a run."""
+
+    output: str | None = None
+    """Directory for comparison.json, comparison.html and the runs. None: comparisons/TASK."""
+
+    keep_checkpoints: bool = False
+    """Keep the checkpoints of finished runs; their final weights are kept anyway."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "parallel"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+        if self.first_seed < 0:
+            raise ValueError(f"first_seed must be a whole number of at least 0; got {self.first_seed!r}")
+
+
+def parse_compare(arguments: list[str]) -> tuple[CompareConfig, list[str]]:
+    """The comparison's own options, and what is left: those of ``entroshape train``.
+
+    Raises:
+        ValueError: an option of training that the comparison sets itself.
+    """
+    config, rest = tyro.cli(
+        CompareConfig,
+        prog="entroshape compare",
+        args=arguments,
+        default=CompareConfig(methods=[], sweep=[]),
+        return_unknown_args=True,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    for name in (*(name for name in NOT_OF_AN_ARM if name != "output"), "resume"):
+        flags = (f"--{name}", f"--{name.replace('_', '-')}")
+        if any(argument.split("=")[0] in flags for argument in rest):
+            raise ValueError(f"{flags[-1]} is not for compare: name arms with --methods, and how many --seeds")
+    return config, rest
