@@ -153,3 +153,9 @@ def test_a_set_is_of_one_outcome_exactly_if_all_its_live_responses_are(table):
 def test_an_unknown_normalization_is_an_error_that_lists_the_choices():
     with pytest.raises(ValueError, match=r"^normalization must be one of 'zero_filled', 'joint', 'within'; got 'z'"):
         advantages_of([[1.0]], [[1]], [True], [0], normalization="z")
+
+
+def test_no_gradient_flows_into_or_out_of_advantages():
+    shaped = torch.tensor([[1.0], [-1.0], [-1.2]], requires_grad=True)
+    mask, success = torch.ones(3, 1, dtype=torch.bool), torch.tensor([True, False, False])
+    assert not normalized_advantages(shaped, mask, success, torch.zeros(3, dtype=torch.long)).requires_grad

@@ -101,6 +101,17 @@ def test_what_trl_overrides_in_a_models_own_settings_is_no_obstacle(tmp_path):
     assert torch.equal(sampled[0]["completion_ids"], sampled[1]["completion_ids"])
 
 
+def test_a_group_relative_punishment_needs_the_lengths_of_cut_responses(tmp_path):
+    for kind, options in (("group_relative", {}), ("soft", {"max_length": 8, "cache": 4})):
+        method_options = {"overlong": {"kind": kind, **options}}
+        tiny_config(tmp_path, method_options=method_options)
+        if kind == "soft":
+            tiny_config(tmp_path, method_options=method_options, mask_truncated_completions=True)
+        else:
+            with pytest.raises(ValueError, match="mask_truncated_completions=True leaves the group-relative"):
+                tiny_config(tmp_path, method_options=method_options, mask_truncated_completions=True)
+
+
 def test_full_support_and_the_methods_own_values_are_accepted(tmp_path):
     config = tiny_config(tmp_path, top_p=1.0, top_k=0, min_p=None, epsilon=0.2, epsilon_high=0.28, loss_type="dapo")
     assert (config.epsilon, config.epsilon_high, config.loss_type) == (0.2, 0.28, "dapo")

@@ -133,6 +133,7 @@ def test_a_reward_at_the_threshold_is_a_failure():
         ("entropy_clip", 0.2),
         ("entropy_clip", (0.1, 0.2, 0.3)),
         ("entropy_floor", 0.0),
+        ("entropy_floor", 1e-44),  # its inverse is not a float32
         ("entropy_floor", -1e-6),
         ("entropy_floor", NAN),
         ("gate", "yes"),

@@ -62,7 +62,7 @@ def normalized_advantages(
         tensor([ 1.5000, -0.5000, -0.5000, -0.5000])
     """
     check_choice("normalization", normalization, get_args(Normalization))
-    shaped = shaped.float()
+    shaped = shaped.detach().float()
     ids, count = set_ids(sets)
     tokens = token_counts(mask)
     size = set_sum(tokens, ids, count)

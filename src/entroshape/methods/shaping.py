@@ -23,6 +23,9 @@ _OF_THE_COMPARISON = (
     "sequence_entropy_mean",
 )
 
+SMALLEST_FLOOR = 1e-30
+"""Its inverse, and sums of that over a batch, are finite in float32."""
+
 Signal = Literal["entropy", "surprisal", "random", "uniform"]
 
 
@@ -72,7 +75,7 @@ class EntropyShaped(Method):
         check_choice("normalization_scope", self.normalization_scope, get_args(Scope))
         check_choice("mean", self.mean, get_args(Mean))
         check_choice("signal", self.signal, get_args(Signal))
-        check_number("entropy_floor", self.entropy_floor, minimum=0.0, exclusive=True)
+        check_number("entropy_floor", self.entropy_floor, minimum=SMALLEST_FLOOR)
         check_number("failure_reward", self.failure_reward, maximum=0.0)
         if not isinstance(self.gate, bool):
             raise ValueError(f"gate must be True or False; got {self.gate!r}")

@@ -9,6 +9,7 @@ from typing import Any, cast
 from trl import GRPOConfig
 
 from entroshape.credit._check import check_choice
+from entroshape.credit.overlong import GroupRelativeOverlong
 from entroshape.engines.trl.refusals import ANOTHER_POLICY, check_generation_kwargs
 from entroshape.methods import Method, build_method, method_options
 
@@ -142,6 +143,11 @@ class ShapedGRPOConfig(GRPOConfig):
                 "entropy_coef": (0.0, own),
                 "use_adaptive_entropy": (False, own),
             }
+        if self.mask_truncated_completions and isinstance(self.credit_method.overlong, GroupRelativeOverlong):
+            raise ValueError(
+                "mask_truncated_completions=True leaves the group-relative overlong punishment without the longest "
+                "responses, whose lengths it judges the others by; expected False"
+            )
         for name, (value, reason) in expected.items():
             given = getattr(self, name)
             if given != value and not (name == "scale_rewards" and given is True):

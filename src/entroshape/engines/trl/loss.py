@@ -16,8 +16,7 @@ def sequence_surrogate_loss(trainer: ShapedGRPOTrainer, model: Any, inputs: dict
 
     Every micro-batch of a step has the same number of responses, so the mean of their means is the mean over all.
     """
-    completion_mask = inputs["completion_mask"]
-    mask = completion_mask * inputs["tool_mask"] if "tool_mask" in inputs else completion_mask
+    mask = loss_mask(inputs)
     logprobs, entropies, aux_loss = trainer._evaluate_tokens(model, inputs, compute_aux_loss=trainer.aux_loss_enabled)
     old_logprobs = inputs.get("old_per_token_logps", logprobs.detach())
     advantages = inputs["advantages"]
@@ -33,6 +32,12 @@ def sequence_surrogate_loss(trainer: ShapedGRPOTrainer, model: Any, inputs: dict
         trainer._metrics["train"]["aux_loss"].append(trainer.accelerator.gather(aux_loss.detach()).mean().item())
     _log_clipping(trainer, diagnostics, entropies, mask)
     return loss
+
+
+def loss_mask(inputs: dict[str, Any]) -> Tensor:
+    """``[B, T]`` 0/1: the tokens that TRL's losses, and ours, run over."""
+    mask: Tensor = inputs["completion_mask"]
+    return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
 
 
 @torch.no_grad()

@@ -6,7 +6,9 @@ Ranks and rounds pad to lengths of their own; here they are brought to one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -44,27 +46,45 @@ def join_rows(parts: Sequence[Rows], pad_token_id: int) -> Rows:
     return joined
 
 
-def take_rows(rows: Rows, index: Tensor | slice) -> Rows:
-    """The chosen rows, without the columns that no chosen row uses."""
+def take_rows(rows: Rows, index: Tensor | slice, *, multiple: int = 1, cut_prompts: bool = True) -> Rows:
+    """The chosen rows, without the columns that no chosen row uses.
+
+    Args:
+        rows: ``[B, ...]`` each.
+        index: which.
+        multiple: widths are rounded up to multiples of this (TRL's ``pad_to_multiple_of``), if they were wider.
+        cut_prompts: whether padding on the left goes, too.
+    """
     chosen = {name: value[index] for name, value in rows.items()}
-    used_left = _used(chosen["prompt_mask"].flip(1)) if "prompt_mask" in chosen else 0
-    used_right = _used(chosen["completion_mask"]) if "completion_mask" in chosen else 0
+    used_left = _used(chosen["prompt_mask"].flip(1), multiple) if "prompt_mask" in chosen else 0
+    used_right = _used(chosen["completion_mask"], multiple) if "completion_mask" in chosen else 0
     width = rows["completion_mask"].shape[1] if "completion_mask" in rows else -1
     for name, value in chosen.items():
         if name in LEFT_PADDED:
-            chosen[name] = value[:, value.shape[1] - used_left :]
+            chosen[name] = value[:, value.shape[1] - used_left :] if cut_prompts else value
         elif value.ndim > 1 and value.shape[1] == width:
             chosen[name] = value[:, :used_right]
     return chosen
 
 
-def by_length(batches: Sequence[Rows], window: int) -> list[Rows]:
+def can_be_taken(rows: Mapping[str, Any]) -> bool:
+    """Whether :func:`take_rows` knows all columns: not of images, nor of tensors over prompt and completion at once."""
+    widths = {1, rows["completion_ids"].shape[1]}
+    return all(
+        value is None
+        or (isinstance(value, Tensor) and (name in LEFT_PADDED or value.ndim < 2 or value.shape[1] in widths))
+        for name, value in rows.items()
+    )
+
+
+def by_length(batches: Sequence[Rows], window: int, **how: Any) -> list[Rows]:
     """The same rows with less padding: sorted by length within each window, each micro-batch cut to its longest row.
 
     Args:
         batches: micro-batches of one size and width, in the order in which they are trained on. What has no rows,
             numbers and ``None``, stays as it is.
         window: so many micro-batches make one update, so that which of them holds a row changes nothing.
+        **how: rows are taken, as in :func:`take_rows`.
     """
     made = []
     for start in range(0, len(batches), window):
@@ -73,7 +93,7 @@ def by_length(batches: Sequence[Rows], window: int) -> list[Rows]:
         joined = {name: torch.cat([batch[name] for batch in own]) for name in with_rows}
         order = joined["completion_mask"].sum(dim=1).argsort(stable=True)
         for batch, index in zip(own, order.split(len(own[0]["completion_mask"])), strict=True):
-            made.append({**batch, **take_rows(joined, index)})
+            made.append({**batch, **take_rows(joined, index, **how)})
     return made
 
 
@@ -93,7 +113,8 @@ def _widened(value: Tensor, width: int, name: str, pad_token_id: int) -> Tensor:
     return pad(value, sides, value=_padding(name, pad_token_id)) if missing else value
 
 
-def _used(mask: Tensor) -> int:
-    """How many leading columns hold a 1 anywhere; at least 1, so that no tensor is left without columns."""
+def _used(mask: Tensor, multiple: int) -> int:
+    """How many leading columns hold a 1 anywhere, up to a multiple; at least 1: no tensor is left without columns."""
     columns = mask.bool().any(dim=0).nonzero()
-    return int(columns.max()) + 1 if columns.numel() else 1
+    used = int(columns.max()) + 1 if columns.numel() else 1
+    return min(math.ceil(used / multiple) * multiple, mask.shape[1])

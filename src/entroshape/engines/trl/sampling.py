@@ -51,11 +51,11 @@ class SampledBatch:
         live = ~self.rewards.isnan() & self.mask.any(dim=1)
         return ~one_outcome(self.rewards > success_threshold, live, self.group)
 
-    def chosen(self, index: Tensor, group_size: int) -> SampledBatch:
-        """The rows at ``index``, whole groups one after the other, numbered anew."""
+    def chosen(self, index: Tensor, group_size: int, **how: Any) -> SampledBatch:
+        """The rows at ``index``, whole groups one after the other, numbered anew; taken as :func:`take_rows` does."""
         picked = index.tolist()
         return SampledBatch(
-            rows=take_rows(self.rows, index),
+            rows=take_rows(self.rows, index, **how),
             rewards=self.rewards[index],
             rewards_per_function=self.rewards_per_function[index],
             group=torch.arange(len(picked), device=index.device) // group_size,

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from entroshape.engines.credit_metrics import credit_metrics
+from entroshape.engines.trl.averages import OF_RATIOS, OF_TOKENS, TokenMeans
 from entroshape.engines.trl.config import ShapedGRPOConfig
 from entroshape.engines.trl.guard import NOT_SHAPED, ShapingRan
-from entroshape.engines.trl.loss import sequence_surrogate_loss
+from entroshape.engines.trl.loss import loss_mask, sequence_surrogate_loss
 from entroshape.engines.trl.record import StepRecord
 from entroshape.engines.trl.refusals import check_refillable
-from entroshape.engines.trl.rows import by_length, gather_rows, local_slice, take_rows
+from entroshape.engines.trl.rows import by_length, can_be_taken, gather_rows, local_slice, take_rows
 from entroshape.engines.trl.sampling import SampledBatch, chosen_groups, join_batches, refill_indices
 from entroshape.engines.trl.seams import check_seams
 from entroshape.engines.trl.watched import PREFIX, WatchedGRPOTrainer
@@ -71,6 +72,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         self.method: Method = args.credit_method
         self._on_rollouts = on_rollouts
         self._shaped_losses = 0
+        self._token_means = TokenMeans(OF_TOKENS + (OF_RATIOS if self.method.surrogate.ratio == "token" else ()))
+        self._moment = (-1, 0)
         if args.dynamic_sampling:
             check_refillable(self)
         self.add_callback(ShapingRan(self))
@@ -81,6 +84,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
         started, sampling = time.perf_counter(), self._seconds["sampling"]
+        self._count_batch()
         output, per_function = self._sample(inputs)
         if self.args.dynamic_sampling and "num_images" in output:
             raise ValueError("dynamic_sampling does not support prompts with images yet; set dynamic_sampling=False")
@@ -89,8 +93,8 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         if self.args.dynamic_sampling:
             batch = self._refill(rounds)
             if len(rounds) > 1:
-                mine = take_rows(batch.rows, local_slice(self.accelerator, len(batch.group)))
-                output = {**output, **mine}
+                mine = local_slice(self.accelerator, len(batch.group))
+                output = {**output, **take_rows(batch.rows, mine, **self._how_rows_are_taken)}
         self._log_sampled(rounds)
         scored = time.perf_counter() - started - (self._seconds["sampling"] - sampling)
         self._seconds["scoring"] += scored
@@ -143,6 +147,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         pad, threshold = self._tokenizer.pad_token_id, self.method.success_threshold
         pool = rounds[0]
         wanted = int(pool.group.max()) + 1
+        step, nth = self._moment
         while True:
             index, found = chosen_groups(pool.group, pool.informative(threshold), wanted)
             refills = len(rounds) - 1
@@ -154,7 +159,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
                 self.num_generations,
                 self.accelerator.num_processes,
                 wanted,
-                key=f"{self.args.seed}/{self._moment}/{len(rounds)}",
+                key=f"{self.args.seed}/{step}{f'.{nth}' * (nth > 0)}/{len(rounds)}",
             )
             examples = [self.train_dataset[i] for i in indices for _ in range(self.num_generations)]
             mine = examples[local_slice(self.accelerator, len(examples))]
@@ -169,13 +174,12 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
                 "the batch.",
                 stacklevel=2,
             )
-        return pool.chosen(index, self.num_generations) if refills else pool
+        return pool.chosen(index, self.num_generations, **self._how_rows_are_taken) if refills else pool
 
-    @property
-    def _moment(self) -> str:
-        """The optimizer step, and which micro-batch of it where a step samples more than once: the same on a resume."""
-        within = self._step % self.args.gradient_accumulation_steps
-        return f"{self.state.global_step}.{within}" if within else f"{self.state.global_step}"
+    def _count_batch(self) -> None:
+        """The optimizer step before which a batch is sampled, and which of that step's batches: as on a resume."""
+        step, nth = self._moment
+        self._moment = (self.state.global_step, nth + 1 if step == self.state.global_step else 0)
 
     def _credit(self, batch: SampledBatch) -> Credit:
         """The method's credit of all ranks' rows; rows without a reward get none and are compared with nobody."""
@@ -238,14 +242,17 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
             return inputs
         # Boundaries of updates and of generations both lie on multiples of this.
         window = math.gcd(self.args.gradient_accumulation_steps, self.args.steps_per_generation)
-        self._buffered_inputs = by_length(self._buffered_inputs, window)
+        self._buffered_inputs = by_length(self._buffered_inputs, window, **self._how_rows_are_taken)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _may_be_sorted(self, inputs: dict[str, Any]) -> bool:
-        """Images travel beside the rows, and a router's auxiliary loss depends on who shares a micro-batch."""
-        return not self.aux_loss_enabled and all(
-            value is None or isinstance(value, Tensor) for value in inputs.values()
-        )
+        """A router's loss and an entropy bonus depend on who shares a micro-batch."""
+        return not (self.aux_loss_enabled or self._entropy_bonus_enabled) and can_be_taken(inputs)
+
+    @property
+    def _how_rows_are_taken(self) -> dict[str, Any]:
+        """Options of :func:`take_rows`: widths as TRL was told, and no other positions than the sampler's."""
+        return {"multiple": self.pad_to_multiple_of or 1, "cut_prompts": self.pads_without_effect}
 
     # --- logs -----------------------------------------------------------------------------------------------------
 
@@ -286,9 +293,13 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         if "shaped_by_entroshape" not in inputs:
             raise RuntimeError(NOT_SHAPED)
         self._shaped_losses += 1
-        if not self.args.arithmetic_ratio:
-            return super()._compute_loss(model, inputs)
-        return sequence_surrogate_loss(self, model, inputs)
+        if self.args.arithmetic_ratio:
+            loss = sequence_surrogate_loss(self, model, inputs)
+        else:
+            loss = super()._compute_loss(model, inputs)
+        tokens = self.accelerator.reduce(loss_mask(inputs).sum().float(), reduction="sum").item()
+        self._token_means.take(self._metrics["train"], tokens, last=self.accelerator.sync_gradients)
+        return loss
 
 
 def _spread(value: Tensor, known: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from trl import GRPOTrainer
 
 from entroshape.engines.trl.head import tile_head
+from entroshape.engines.trl.positions import count_positions
 from entroshape.engines.trl.recorder import SamplerRecorder
 from entroshape.engines.trl.refusals import check_generation_config, check_sampler_sources
 from entroshape.engines.trl.scoring import RewardError, blamed
@@ -57,6 +58,8 @@ class WatchedGRPOTrainer(GRPOTrainer):
         self.reward_funcs: list[Any] = list(map(blamed, self.reward_funcs, self.reward_func_names))
         check_sampler_sources(self)
         check_generation_config(self)
+        self.pads_without_effect = count_positions(self)
+        """Whether padding prompts on the left is known to change nothing."""
         tile_head(self)
         self.add_callback(OptimizerTimer(self))
 
