@@ -15,6 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from results_pairs import across_table, pairs_table
 from results_pictures import draw_curves, draw_forest, draw_learning
@@ -96,7 +97,7 @@ SETTINGS = {
     ),
     "search": Setting(arms=SEARCH, options=["--eval-samples=32", "--old-logprobs=sampler"], seeds=3),
     "longer": Setting(
-        arms=["dapo", "gtpo", "gtpo_surprisal", "dapo_forking"],
+        arms=["dapo", "gtpo", "gtpo_surprisal", "dapo_forking", "dapo:epsilon_high=1.0", "gtpo_surprisal:alpha2=0.05"],
         options=["--eval-samples=32", "--old-logprobs=sampler", "--steps=300"],
         seeds=3,
     ),
@@ -127,6 +128,19 @@ SETTINGS = {
             *SMALL_RUN,
         ],
         warm_start=[f"--task={REWRITING}", "--steps=150", *SMALL_MODEL],
+    ),
+    "harder": Setting(
+        arms=["dapo", "gtpo", "gtpo_surprisal"],
+        options=[
+            "--task=reasoning_gym:ab?length=16",
+            "--learning-rate=5e-5",
+            "--max-completion-length=32",
+            "--steps=100",
+            *SMALL_RUN,
+        ],
+        warm_start=[f"--task={REWRITING}", "--steps=150", *SMALL_MODEL],
+        model="rewriting",
+        seeds=3,
     ),
 }
 """Countdown needs search; paths need planning, and many are right; rewriting is a calculation with one right answer."""
@@ -176,11 +190,15 @@ def _below(comparison: Comparison) -> str:
     arm = comparison.arms[1].name
     before, after = (comparison.values(arm, "mean@32", when) for when in ("before", "after"))
     gains = ", ".join(f"{100 * (after[seed] - before[seed]):+.1f}" for seed in sorted(after))
+    sampled = ""
+    if all(record.get("responses") for record in records):
+        means = {arm.name: fmean(r["responses"] for r in records if r["arm"] == arm.name) for arm in comparison.arms}
+        sampled = "Responses sampled a run: " + ", ".join(f"`{n}` {value:,.0f}" for n, value in means.items()) + ". "
     return (
         f"{len(records)} runs, seeds {seeds[0]} to {seeds[-1]}. Differences are to `{comparison.baseline}`, seed by "
         "seed, with 95 % intervals over seeds; in bold those that stand at 5 % when all rows of the table are judged "
-        f"together (Holm). Mean@32 of `{arm}` minus its own start, by seed: {gains} points. Seconds of training a run, "
-        "two or more side by side: median "
+        f"together (Holm). Mean@32 of `{arm}` minus its own start, by seed: {gains} points. {sampled}"
+        "Seconds of training a run, two or more side by side: median "
         f"{seconds[len(seconds) // 2]:.0f}. {versions}."
     )
 

@@ -56,6 +56,8 @@ def test_a_comparison_leaves_its_figures_its_pictures_and_its_runs(finished):
     for record in comparison.records:
         assert len(record["pass_curve"]) == 4
         assert record["curves"]["step"] == [1, 2]
+        assert 2 * 2 * 8 <= record["responses"] <= 2 * (2 + 2) * 8  # at most one refill of each of two steps
+        assert record["responses"] % 8 == 0
         assert record["after"]["mean@4"] == pytest.approx(record["pass_curve"][0], abs=1e-4)
     assert (finished / "comparison.html").stat().st_size > 100_000
     run = RunDirectory.open(finished / "runs" / "gtpo" / "seed-1")

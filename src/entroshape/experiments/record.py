@@ -27,7 +27,8 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
     Returns:
         ``arm``, ``seed``, ``steps``; ``before`` and ``after``, the metrics of the held-out problems; ``pass_curve``,
         Pass@k after training for ``k`` from 1 to ``n``; ``curves``, one list a metric of training; ``evaluations``
-        on the way; ``seconds`` of training; ``environment``.
+        on the way; ``responses`` that were sampled for training, replaced ones too (``None`` in runs from before
+        they were counted); ``seconds`` of training; ``environment``.
 
     Raises:
         ValueError: the run is not finished, or a file of it is damaged.
@@ -46,6 +47,7 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
         "pass_curve": [_rounded(point["value"]) for point in pass_curve(rows)],
         "curves": {"step": [line["step"] for line in lines], **curves},
         "evaluations": {str(step): _metrics(run.read_evaluation(step)[1]) for step in steps if 0 < step < config.steps},
+        "responses": sum(line["responses"] for line in lines) if all("responses" in line for line in lines) else None,
         "seconds": round(seconds, 1),
         "environment": run.read_config().get("environment"),
     }

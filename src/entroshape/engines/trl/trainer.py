@@ -277,6 +277,7 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         rewards = torch.cat([batch.rewards for batch in rounds])
         tokens = torch.cat([batch.rows["sampled_tokens"] for batch in rounds])
         cut = torch.cat([batch.rows["cut"] for batch in rounds])
+        self._note("responses", len(rewards))
         known = ~rewards.isnan()
         if bool(known.any()):
             self._note("reward", rewards[known].mean().item())
