@@ -4,8 +4,11 @@
     python scripts/verl_data.py --task math:math500 --output data/math500
     python scripts/verl_data.py --task countdown --output data/countdown --bundled-model
 
-writes OUTPUT/train.parquet (where the task has training problems) and OUTPUT/test.parquet; with --bundled-model also
-OUTPUT/model, with the chat template that verl asks for. This file is the reward function too:
+writes OUTPUT/train.parquet and OUTPUT/test.parquet, the latter alone of a task that has test problems alone; --splits
+train test insists on both. With --bundled-model also OUTPUT/model, with the chat template that verl asks for. verl
+averages its validation over each data_source: of math: it is the data set's name, whatever the training problems are.
+
+This file is the reward function too:
 
     reward.custom_reward_function.path=scripts/verl_data.py
 
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,10 +31,13 @@ import pyarrow.parquet as pq
 from entroshape.models import load_model
 from entroshape.tasks import Task, load_task
 from entroshape.tasks.base import RewardFunction
+from entroshape.tasks.benchmarks import BENCHMARKS
 from entroshape.tasks.math_verifier import MathReward
 
 MATHEMATICS = ("math:", "jsonl:")
 """Tasks whose verifier needs none of their data."""
+
+SPLITS = ("train", "test")
 
 
 @lru_cache(maxsize=8)
@@ -50,6 +57,25 @@ def compute_score(
     return {"score": reward, "acc": reward}
 
 
+def source(task: str, split: str) -> str:
+    """A row's ``data_source``: the task's name; of ``math:`` that of the data set which the row is from.
+
+    >>> source("math:dapo17k?from=copy&test=math:aime24", "train"), source("math:dapo17k?test=math:aime24", "test")
+    ('math:dapo17k', 'math:aime24')
+    """
+    if not task.startswith("math:"):
+        return task
+    own, named, test = task.partition("test=")
+    return (test if named and split == "test" else own).partition("?")[0]
+
+
+def has_training_problems(task: str) -> bool:
+    """Whether ``load_task`` has to be asked for training problems: other tasks than ``math:`` load theirs anyway."""
+    kind, _, rest = task.partition(":")
+    benchmark = BENCHMARKS.get(rest.partition("?")[0])
+    return kind == "math" and benchmark is not None and benchmark.train is not None
+
+
 def rows(task: Task, split: str) -> list[dict[str, Any]]:
     """The problems of a split in the columns that verl reads."""
     out = []
@@ -58,7 +84,7 @@ def rows(task: Task, split: str) -> list[dict[str, Any]]:
         text = f"{problem['prompt']}\n\n{task.instruction}" if task.instruction else problem["prompt"]
         out.append(
             {
-                "data_source": task.name,
+                "data_source": source(task.name, split),
                 "prompt": [{"role": "user", "content": text}],
                 "ability": task.name.partition(":")[0],
                 "reward_model": {"style": "rule", "ground_truth": json.dumps(columns)},
@@ -75,24 +101,41 @@ def write_bundled_model(path: Path) -> None:
     tokenizer.save_pretrained(path)
 
 
-def main() -> None:
+def write_problems(task: Task, output: Path, splits: Sequence[str] | None = None) -> None:
+    """Writes ``OUTPUT/SPLIT.parquet`` of each of ``splits``; ``None``: of those that the task has.
+
+    Raises:
+        ValueError: a split that was asked for, or all of them, without a problem.
+    """
+    problems = {split: rows(task, split) for split in splits or SPLITS}
+    missing = [split for split in problems if not problems[split]]
+    if missing and (splits or len(missing) == len(problems)):
+        raise ValueError(f"task {task.name!r} has no {' and no '.join(missing)} problems; nothing is written")
+    output.mkdir(parents=True, exist_ok=True)
+    for split, found in problems.items():
+        path = output / f"{split}.parquet"
+        if found:
+            pq.write_table(pa.Table.from_pylist(found), path)
+        print(f"{path}: {len(found)} problems" if found else f"{path}: not written, the task has no {split} problems")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="countdown", help="as in entroshape train --task")
     parser.add_argument("--output", type=Path, required=True, help="a directory")
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, help="what has to be written; by default what there is")
     parser.add_argument("--train-size", type=int, help="at most so many training problems")
     parser.add_argument("--test-size", type=int, help="at most so many held-out problems")
     parser.add_argument("--seed", type=int, default=0, help="of the training problems")
     parser.add_argument("--bundled-model", action="store_true", help="write the bundled tiny model beside them")
-    options = parser.parse_args()
-    task = load_task(
-        options.task, train_size=options.train_size, test_size=options.test_size, seed=options.seed, training=False
-    )
-    options.output.mkdir(parents=True, exist_ok=True)
-    for split in ("train", "test"):
-        problems = rows(task, split)
-        if problems:
-            pq.write_table(pa.Table.from_pylist(problems), options.output / f"{split}.parquet")
-            print(f"{options.output / f'{split}.parquet'}: {len(problems)} problems")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parse(arguments)
+    sizes = {"train_size": options.train_size, "test_size": options.test_size, "seed": options.seed}
+    task = load_task(options.task, **sizes, training=has_training_problems(options.task))
+    write_problems(task, options.output, options.splits)
     if options.bundled_model:
         write_bundled_model(options.output / "model")
 
