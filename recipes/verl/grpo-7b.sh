@@ -2,4 +2,4 @@
 # GRPO (Eq. 1-2), without dynamic sampling or a punishment of overlong responses, on Qwen2.5-7B.
 # The paper's settings, and where the data comes from: paper.sh beside this file.
 source "$(dirname "$0")/paper.sh"
-train grpo-7b algorithm.adv_estimator=entroshape_grpo  "${for_7b[@]}" "$@"
+train grpo-7b algorithm.adv_estimator=entroshape_grpo "${for_7b[@]}" "$@"

@@ -2,4 +2,4 @@
 # GRPO-S, beta1 = 1 and beta2 = 0.1, with dynamic sampling and Appendix D's punishment of overlong responses, on Qwen2.5-7B.
 # The paper's settings, and where the data comes from: paper.sh beside this file.
 source "$(dirname "$0")/paper.sh"
-train grpo_s-7b algorithm.adv_estimator=grpo_s +algorithm.entroshape.beta1=1.0 +algorithm.entroshape.beta2=0.1 "${dynamic_sampling[@]}" "${group_relative_overlong[@]}" "${for_7b[@]}" "$@"
+train grpo_s-7b algorithm.adv_estimator=grpo_s "${dynamic_sampling[@]}" "${group_relative_overlong[@]}" "${for_7b[@]}" "$@"

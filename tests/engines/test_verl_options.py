@@ -181,6 +181,18 @@ def test_bypass_mode_which_computes_no_entropies_is_refused():
         planned(**{"algorithm.rollout_correction.bypass_mode": True})
 
 
+@pytest.mark.parametrize(
+    ("prompts", "mini", "fits"), [(16, 128, False), (128, 96, False), (128, 128, True), (128, 32, True)]
+)
+def test_a_step_that_is_not_whole_mini_batches_is_refused(prompts, mini, fits):
+    changes = {"data.train_batch_size": prompts, f"{ACTOR}.ppo_mini_batch_size": mini}
+    if fits:
+        assert planned(**changes)
+    else:
+        with pytest.raises(ValueError, match=rf"ppo_mini_batch_size must divide .*{prompts}.*got {mini}"):
+            planned(**changes)
+
+
 def test_the_punishment_of_dapos_manager_is_taken_over_and_the_outcome_read_without_it():
     made = planned(**DAPO_MANAGER)
     assert made.method.overlong == SoftOverlong(max_length=64, cache=16)

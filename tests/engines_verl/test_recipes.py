@@ -65,6 +65,8 @@ def test_a_recipe_composes_and_has_the_papers_settings(overrides_of, method, siz
     assert (config.data.max_prompt_length, config.data.max_response_length) == (2048, 4096)
     assert (config.data.train_batch_size, rollout.n, actor.optim.lr) == (128, 16, 1e-6)
     assert (rollout.temperature, rollout.top_p, rollout.val_kwargs.n) == (1.0, 1.0, 32)
+    assert actor.ppo_mini_batch_size == 128
+    assert config.trainer.max_actor_ckpt_to_keep == 2
     assert config.actor_rollout_ref.model.path == f"Qwen/Qwen2.5-{size.upper()}"
     made = prepare(config)
     assert made.method.name == method == ESTIMATORS[config.algorithm.adv_estimator]
@@ -111,12 +113,31 @@ def test_the_tiny_recipe_composes(overrides_of, tmp_path):
     assert prepare(config).method.name == "gtpo"
 
 
-SHOWN = [
-    (page.name, shlex.split(line, comments=True)[3:])
+@pytest.mark.parametrize("method", METHODS)
+def test_one_update_a_step_at_any_batch_size(overrides_of, method):
+    config = composed(overrides_of(f"{method}-7b", "data.train_batch_size=16"))
+    assert config.actor_rollout_ref.actor.ppo_mini_batch_size == 16
+    assert prepare(config)
+
+
+@pytest.mark.parametrize("method", ["dapo", "dapo_forking"])
+def test_dapos_punishment_begins_before_the_limit_of_the_run_whatever_it_is(overrides_of, method):
+    config = composed(overrides_of(f"{method}-7b", "data.max_response_length=8192"))
+    assert prepare(config).method.overlong == SoftOverlong(max_length=8192, cache=1024)
+
+
+LINES = [
+    (page.name, shlex.split(line, comments=True))
     for page in (ROOT / "README.md", ROOT / "docs" / "verl.md")
     for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL)
     for line in block.replace("\\\n", " ").splitlines()
-    if line.startswith("python -m verl.trainer.main_ppo")
+]
+SHOWN = [(page, words[3:]) for page, words in LINES if words[:3] == ["python", "-m", "verl.trainer.main_ppo"]]
+STARTED = [
+    words[place:]
+    for _, words in LINES
+    for place, word in enumerate(words)
+    if re.fullmatch(r"recipes/verl/[\w-]+\.sh", word)
 ]
 
 
@@ -128,3 +149,18 @@ def test_a_command_line_that_a_page_shows_is_one_of_verl_and_one_of_ours(page, a
 
 def test_both_pages_show_a_command_line():
     assert sorted(page for page, _ in SHOWN) == ["README.md", "verl.md"]
+
+
+@pytest.mark.parametrize("words", STARTED, ids=" ".join)
+def test_a_recipes_command_line_that_a_page_shows_composes_and_passes_our_checks(overrides_of, words):
+    recipe, *more = words
+    config = composed(overrides_of(Path(recipe).stem, *more))
+    made = prepare(config)
+    if "+algorithm.entroshape.alpha2=0.05" in more:
+        assert made.method.alpha2 == 0.05
+    if "algorithm.entroshape.overlong=null" in more or any("enable=False" in each for each in more):
+        assert made.method.overlong is None
+
+
+def test_the_page_shows_recipes_command_lines_with_options():
+    assert sum(len(words) > 1 for words in STARTED) >= 4

@@ -89,6 +89,7 @@ def plan(config: Any) -> Plan:
     """
     method, outcome_key = method_of(_select(config, "algorithm"))
     _refuse(config)
+    _check_mini_batches(config)
     method, outcome_key = _overlong(config, method, outcome_key)
     return Plan(method=method, outcome_key=outcome_key, changes=_changes(config, method))
 
@@ -136,6 +137,16 @@ def _refuse(config: Any) -> None:
         value = _select(config, name)
         if value is not None and value not in taken:
             raise ValueError(f"{name}={value!r} would have no effect: {reason}. Leave it at {taken[0]!r}")
+
+
+def _check_mini_batches(config: Any) -> None:
+    """In verl a step is filled up to whole mini-batches with padding rows, and sequence means would divide by these, too."""
+    prompts, mini = _select(config, "data.train_batch_size"), _select(config, f"{ACTOR}ppo_mini_batch_size")
+    if prompts is not None and mini is not None and prompts % mini:
+        raise ValueError(
+            f"{ACTOR}ppo_mini_batch_size must divide data.train_batch_size, {prompts}, and so be at most that; got "
+            f"{mini!r}. verl would add padding rows, by which means over sequences would be divided"
+        )
 
 
 def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Method, str | None]:
