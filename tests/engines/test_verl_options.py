@@ -171,9 +171,28 @@ OTHER = {True: False, False: True}
 def test_a_setting_that_would_have_no_effect_is_refused(name):
     taken, _ = WITHOUT_EFFECT[name]
     assert planned(**{name: taken[0]})
-    other = OTHER[taken[0]] if isinstance(taken[0], bool) else taken[0] + 0.5
+    other = OTHER[taken[0]] if isinstance(taken[0], bool) else (taken[0] or 0) + 0.5
     with pytest.raises(ValueError, match=name.rsplit(".", 1)[-1]):
         planned(**{name: other})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "critic.enable",
+        "algorithm.use_pf_ppo",
+        "trainer.use_v1",
+        f"{ACTOR}.loss_scale_factor",
+        f"{ACTOR}.policy_loss.ppo_kl_coef",
+    ],
+)
+def test_what_no_method_reads_is_among_the_settings_without_effect(name):
+    assert name in WITHOUT_EFFECT
+
+
+def test_a_setting_whose_default_is_nothing_is_refused_with_null():
+    with pytest.raises(ValueError, match=r"loss_scale_factor=100 would have no effect.*Leave it at null"):
+        planned(**{f"{ACTOR}.loss_scale_factor": 100})
 
 
 def test_bypass_mode_which_computes_no_entropies_is_refused():
@@ -212,6 +231,27 @@ def test_overlong_responses_are_not_punished_twice():
 def test_a_punishment_of_another_size_or_without_a_limit_is_refused(name, value):
     with pytest.raises(ValueError, match=name.rsplit(".", 1)[-1]):
         planned(**DAPO_MANAGER, **{name: value})
+
+
+FILTER = {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metric": "reward"}
+
+
+def test_groups_are_not_filtered_by_a_reward_with_a_punishment_in_it():
+    with pytest.raises(ValueError, match=r"filter_groups\.metric='reward' has the punishment.*set it to acc"):
+        planned(**DAPO_MANAGER, **FILTER)
+    assert planned(**DAPO_MANAGER, **FILTER | {"algorithm.filter_groups.metric": "acc"})
+    assert planned(**DAPO_MANAGER, **FILTER | {"algorithm.filter_groups.enable": False})
+    assert planned(**FILTER)
+
+
+REJECTION = {"algorithm.rollout_correction.rollout_rs": "token_k1"}
+
+
+@pytest.mark.parametrize("punished", [DAPO_MANAGER, {"algorithm.entroshape.overlong": {"kind": "group_relative"}}])
+def test_lengths_are_not_judged_where_tokens_are_rejected(punished):
+    with pytest.raises(ValueError, match="rollout_rs='token_k1' takes rejected tokens out"):
+        planned(**punished, **REJECTION)
+    assert planned(**REJECTION)
 
 
 @pytest.mark.parametrize("key", [3, ""])

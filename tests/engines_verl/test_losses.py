@@ -85,6 +85,16 @@ def test_padding_rows_add_nothing_to_a_mini_batch(ratio, aggregation):
 
 
 @pytest.mark.parametrize(("ratio", "aggregation"), CASES)
+def test_a_mini_batch_without_a_token_has_no_loss_and_no_gradient(ratio, aggregation):
+    new, old, advantages, mask = tensors()
+    new.requires_grad_()
+    info = {"dp_size": 2, "batch_num_tokens": 0, "global_batch_size": 12}
+    (loss,) = losses_of([(new, old, advantages, torch.zeros_like(mask))], ratio, aggregation, info)
+    assert loss.item() == 0
+    assert torch.autograd.grad(loss, new)[0].abs().sum() == 0
+
+
+@pytest.mark.parametrize(("ratio", "aggregation"), CASES)
 def test_rollout_correction_weighs_each_tokens_objective(ratio, aggregation):
     values = tensors()
     weights = torch.rand(values[0].shape, generator=torch.Generator().manual_seed(1))

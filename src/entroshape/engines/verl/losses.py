@@ -72,7 +72,8 @@ def _normalizer(mode: str, mask: Tensor, info: dict[str, Any]) -> float | Tensor
     if count is None:
         count = mask.sum() if mode == "token-mean" else mask.any(dim=1).sum()
         return count.clamp(min=1)
-    return count / info.get("dp_size", 1)
+    # A mini-batch may be without a token for the loss, such as one of padding rows alone: its loss is 0.
+    return max(count, 1) / info.get("dp_size", 1)
 
 
 def register_losses() -> None:

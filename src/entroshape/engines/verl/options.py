@@ -55,8 +55,13 @@ WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
         (False,),
         f"{_CREDIT} from the raw outcome, so a KL term in the rewards would be lost; use {ACTOR}use_kl_loss=True",
     ),
+    "algorithm.use_pf_ppo": ((False,), f"{_CREDIT} for the responses as they are, without resampling them by reward"),
+    "critic.enable": ((False,), f"{_CREDIT} without a critic's values"),
+    "trainer.use_v1": ((True,), f"trainer.v1.trainer_mode={TRAINER_MODE} is a mode of the trainer V1"),
     f"{ACTOR}clip_ratio": ((0.2,), f"{_LOSS}; set algorithm.entroshape.epsilon_low and epsilon_high"),
     f"{ACTOR}clip_ratio_c": ((3.0,), f"{_LOSS}, which has no dual clip"),
+    f"{ACTOR}loss_scale_factor": ((None,), f"{_LOSS}, which divides by tokens or responses"),
+    f"{ACTOR}policy_loss.ppo_kl_coef": ((0.1,), f"{_LOSS}, which has no KL term; use {ACTOR}use_kl_loss=True"),
     f"{ROLLOUT}top_p": ((1, 1.0), _POLICY),
     f"{ROLLOUT}top_k": ((-1, 0), _POLICY),
 }
@@ -91,6 +96,7 @@ def plan(config: Any) -> Plan:
     _refuse(config)
     _check_mini_batches(config)
     method, outcome_key = _overlong(config, method, outcome_key)
+    _check_lengths(config, method)
     return Plan(method=method, outcome_key=outcome_key, changes=_changes(config, method))
 
 
@@ -136,11 +142,11 @@ def _refuse(config: Any) -> None:
     for name, (taken, reason) in WITHOUT_EFFECT.items():
         value = _select(config, name)
         if value is not None and value not in taken:
-            raise ValueError(f"{name}={value!r} would have no effect: {reason}. Leave it at {taken[0]!r}")
+            raise ValueError(f"{name}={value!r} would have no effect: {reason}. Leave it at {_shown(taken[0])}")
 
 
 def _check_mini_batches(config: Any) -> None:
-    """In verl a step is filled up to whole mini-batches with padding rows, and sequence means would divide by these, too."""
+    """A step is filled up to whole mini-batches with padding rows, and sequence means would divide by these, too."""
     prompts, mini = _select(config, "data.train_batch_size"), _select(config, f"{ACTOR}ppo_mini_batch_size")
     if prompts is not None and mini is not None and prompts % mini:
         raise ValueError(
@@ -159,6 +165,14 @@ def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Met
             f"overlong responses would be punished twice: by {buffer} and by algorithm.entroshape.overlong; set "
             f"{buffer}.enable=False, or drop the latter"
         )
+    if (
+        _select(config, "algorithm.filter_groups.enable")
+        and _select(config, "algorithm.filter_groups.metric") == "reward"
+    ):
+        raise ValueError(
+            f"algorithm.filter_groups.metric='reward' has the punishment of {buffer} in it, so groups of one outcome "
+            "would pass for mixed ones; set it to acc"
+        )
     factor = _select(config, f"{buffer}.penalty_factor")
     if factor != 1:
         raise ValueError(f"{buffer}.penalty_factor must be 1.0, the size of the base reward; got {factor!r}")
@@ -169,6 +183,16 @@ def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Met
             f"{cache!r}"
         )
     return replace(method, overlong=SoftOverlong(max_length=length, cache=cache)), outcome_key or "acc"
+
+
+def _check_lengths(config: Any, method: Method) -> None:
+    """Rejected tokens are gone from the mask before an estimator sees it, and with them a response's length."""
+    rejection = _select(config, "algorithm.rollout_correction.rollout_rs")
+    if rejection is not None and method.overlong is not None:
+        raise ValueError(
+            f"algorithm.rollout_correction.rollout_rs={rejection!r} takes rejected tokens out of responses, and "
+            f"{type(method.overlong).__name__} then judges their lengths wrongly; set it to null, or punish no overlong responses"
+        )
 
 
 def _changes(config: Any, method: Method) -> dict[str, Any]:
@@ -212,6 +236,11 @@ def _select(config: Any, path: str) -> Any:
             return None
         config = config.get(name)
     return config
+
+
+def _shown(value: Any) -> str:
+    """As a command line has it."""
+    return "null" if value is None else repr(value)
 
 
 def _plain(value: Any) -> Any:
