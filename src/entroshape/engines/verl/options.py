@@ -191,7 +191,7 @@ def _check_lengths(config: Any, method: Method) -> None:
     if rejection is not None and method.overlong is not None:
         raise ValueError(
             f"algorithm.rollout_correction.rollout_rs={rejection!r} takes rejected tokens out of responses, and "
-            f"{type(method.overlong).__name__} then judges their lengths wrongly; set it to null, or punish no overlong responses"
+            f"{type(method.overlong).__name__} then judges their lengths wrongly; set it to null, or punish none"
         )
 
 
