@@ -79,7 +79,7 @@ def trl_bytes(setting: Setting, *, dynamic_sampling: bool, logprobs: bool = Fals
 def verl_bytes(setting: Setting, method: str) -> int:
     """What the trainer reads from, and writes to, the TransferQueue beyond what verl's own trainer does."""
     tokens = setting.responses * setting.tokens
-    read = FLOAT32 + (FLOAT32 if method in ("gtpo", "grpo_s", "dapo_forking") else 0)
+    read = FLOAT32 + FLOAT32  # scores; entropies, which the metrics of every method need
     masks = 3 * INT64 if method == "dapo_forking" else 0
     return tokens * (read + masks)
 

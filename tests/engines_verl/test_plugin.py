@@ -4,8 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+import verl
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, POLICY_LOSS_REGISTRY
 from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
@@ -15,7 +19,8 @@ from entroshape.engines.verl.estimators import register_estimators
 from entroshape.engines.verl.losses import register_losses
 from entroshape.engines.verl.options import loss_mode
 from entroshape.engines.verl.plugin import loudly
-from entroshape.engines.verl.seams import SEAMS, check_seams, check_version
+from entroshape.engines.verl.seams import SEAMS, check_seams, check_version, installed_version
+from entroshape.engines.verl.trainer import require_mode
 
 
 def run(code, **environment):
@@ -50,6 +55,33 @@ def test_a_plug_in_that_cannot_register_stops_the_import_and_says_why():
     assert run("import verl.trainer.ppo.core_algos", VERL_USE_EXTERNAL_PLUGINS="none").returncode == 0
 
 
+def test_a_dependency_that_is_missing_is_an_error_of_the_log_though_verl_swallows_it():
+    done = run("import sys; sys.modules['wrapt.importer'] = None; import verl; print('went on')")
+    assert "went on" in done.stdout, done.stderr
+    assert re.search(r"entroshape could not register with verl .*wrapt\.importer.*VERL_USE_EXTERNAL", done.stderr)
+
+
+EARLY = """
+import entroshape.engines.verl.seams as seams
+seams.SUPPORTED = "verl>=99"
+import verl.trainer.ppo.core_algos  # before the plug-in is loaded, which therefore registers at once
+"""
+
+
+def test_a_registration_that_fails_inside_verls_own_try_is_logged_and_there_is_no_trainer_mode_without_it(tmp_path):
+    (tmp_path / "early.py").write_text(EARLY)
+    environment = {
+        "VERL_USE_EXTERNAL_MODULES": "verl_on_cpu,early",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]),
+    }
+    done = run("import verl; print('went on')", **environment)
+    assert "went on" in done.stdout, done.stderr
+    assert "entroshape could not register with verl (verl.trainer.ppo.core_algos)" in done.stderr
+    done = run("import verl, verl.trainer.ppo.core_algos, verl.trainer.ppo.v1", **environment)
+    assert done.returncode != 0
+    assert "entroshape could not register with verl (verl.trainer.ppo.v1.trainer_sync)" in done.stderr
+
+
 def test_any_failure_of_ours_names_us_and_the_way_out():
     def fail(module):
         raise KeyError("lost")
@@ -65,13 +97,40 @@ def test_names_that_verl_has_itself_are_not_overwritten():
         register_losses()
 
 
-@pytest.mark.parametrize(("version", "fits"), [("0.9.1", True), ("0.9.0", False), ("0.10.0", False)])
-def test_versions_out_of_range_are_refused_with_the_range(version, fits):
+def test_the_version_is_that_of_the_code_that_runs_and_without_its_word_that_of_the_metadata(monkeypatch):
+    monkeypatch.setattr(verl, "__version__", "0.12.0.dev")
+    with pytest.raises(ImportError, match=re.escape("found verl 0.12.0.dev")):
+        check_version()
+    monkeypatch.delattr(verl, "__version__")
+    assert installed_version() == version("verl")
+
+
+@pytest.mark.parametrize("mode", ["sync", "colocate_async"])
+def test_our_estimators_in_another_trainer_mode_are_refused_when_the_trainer_is_made(mode):
+    overrides = ["algorithm.adv_estimator=gtpo", f"trainer.v1.trainer_mode={mode}"]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        config = compose("ppo_trainer", overrides=overrides)
+    with pytest.raises(ValueError, match=f"adv_estimator=gtpo .*trainer_mode=entroshape_sync; got '{mode}'"):
+        get_trainer_cls(mode)(config)
+
+
+def test_estimators_of_verls_own_reach_its_constructor_as_they_did():
+    class Base:
+        def __init__(self, config, more=0):
+            self.made = config, more
+
+    require_mode(Base)
+    config = OmegaConf.create({"algorithm": {"adv_estimator": "grpo"}})
+    assert Base(config, more=2).made == (config, 2)
+
+
+@pytest.mark.parametrize(("number", "fits"), [("0.9.1", True), ("0.9.0", False), ("0.10.0", False)])
+def test_versions_out_of_range_are_refused_with_the_range(number, fits):
     if fits:
-        check_version(version)
+        check_version(number)
     else:
-        with pytest.raises(ImportError, match=re.escape(f"supports verl>=0.9.1,<0.10; found verl {version}")):
-            check_version(version)
+        with pytest.raises(ImportError, match=re.escape(f"supports verl>=0.9.1,<0.10; found verl {number}")):
+            check_version(number)
 
 
 def test_the_installed_verl_has_every_seam_that_we_stand_on():

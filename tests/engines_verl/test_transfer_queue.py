@@ -130,8 +130,8 @@ def test_the_credit_of_a_step_is_the_methods_and_padding_rows_get_none(estimator
     assert metrics["entroshape/success_rate"] == pytest.approx(3 / 7)
     assert metrics["entroshape/gated_groups"] == 0
     live = torch.cat([policy[row]["entropy"] for row in real]).mean()
-    if "entropies" in method.needs:
-        assert metrics["entroshape/entropy"] == pytest.approx(float(live))
+    assert metrics["entroshape/entropy"] == pytest.approx(float(live))
+    assert {"entroshape/entropy_success", "entroshape/entropy_failure"} <= set(metrics)
 
 
 def test_the_loss_on_forking_tokens_and_its_token_count_run_over_these_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import wraps
 from typing import Any
 
 import torch
@@ -10,13 +11,13 @@ import transfer_queue as tq
 from omegaconf import DictConfig, OmegaConf, open_dict
 from tensordict import TensorDict
 from torch import Tensor
-from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.workers.utils.padding import response_to_nested
 
 from entroshape.engines.credit_metrics import credit_metrics
 from entroshape.engines.verl.handoff import Handoff, handing
-from entroshape.engines.verl.options import TRAINER_MODE, Plan, plan
+from entroshape.engines.verl.options import ESTIMATORS, TRAINER_MODE, Plan, plan
 
 PREFIX = "entroshape/"
 """Of the names under which our metrics are logged."""
@@ -62,6 +63,29 @@ class EntroshapeSync(PPOTrainerSync):
         return int(self.config.data.get("seed") or 0) * 1_000_003 + int(getattr(self, "global_steps", 0))
 
 
+def require_mode(base: type) -> None:
+    """Makes verl's ``base`` of all trainers refuse our estimators in another mode, before any worker starts.
+
+    The estimator itself refuses too, but it is called only once the first responses are there.
+    """
+    construct = base.__init__  # type: ignore[misc]
+
+    @wraps(construct)
+    def checked(self: Any, config: DictConfig, *args: Any, **kwargs: Any) -> None:
+        estimator = str(config.algorithm.adv_estimator)
+        if estimator in ESTIMATORS and not isinstance(self, EntroshapeSync):
+            raise ValueError(
+                f"algorithm.adv_estimator={estimator} is entroshape's and needs "
+                f"trainer.v1.trainer_mode={TRAINER_MODE}; got {config.trainer.v1.trainer_mode!r}"
+            )
+        construct(self, config, *args, **kwargs)
+
+    base.__init__ = checked  # type: ignore[misc]
+
+
+require_mode(PPOTrainer)
+
+
 def prepare(config: DictConfig) -> Plan:
     """Checks a configuration and writes into it what the method decides.
 
@@ -80,7 +104,7 @@ def prepare(config: DictConfig) -> Plan:
 
 
 def collect(batch: Any, made: Plan, seed: int) -> Handoff:
-    """Fetches from the TransferQueue what the method needs of a batch.
+    """Fetches from the TransferQueue what the method and its metrics need of a batch.
 
     Raises:
         ValueError: rows that are several outputs of one session; an outcome that is not there.
@@ -88,14 +112,16 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
     """
     real = torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])
     _check_single_outputs(batch.keys, real)
-    needed = {"entropies": "entropy", "logprobs": "old_log_probs"}
-    wanted = ["rm_scores", *(field for need, field in needed.items() if need in made.method.needs)]
+    # Entropies whatever the method: they are among the figures that are logged for all of them.
+    wanted = ["rm_scores", "entropy"]
+    wanted += ["old_log_probs"] if "logprobs" in made.method.needs else []
     wanted += ["extra_fields"] if made.outcome_key else []
     data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=wanted)
     missing = sorted(set(wanted) - set(data.keys()))
     if missing:
         raise RuntimeError(
-            f"verl's TransferQueue has no {', '.join(missing)} of these responses: {made.method!r} needs it"
+            f"verl's TransferQueue has no {', '.join(missing)} of these responses, which entroshape needs for its credit "
+            f"with {made.method!r} and for what it logs"
         )
     extra = data.pop("extra_fields").tolist() if made.outcome_key else None
     padded = data.to_padded_tensor()
@@ -103,7 +129,7 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
         method=made.method,
         rewards=padded["rm_scores"].sum(dim=-1) if extra is None else outcomes(extra, made.outcome_key, real),
         real=real,
-        entropies=padded.get("entropy", None),
+        entropies=padded["entropy"],
         logprobs=padded.get("old_log_probs", None),
         seed=seed,
     )
