@@ -120,8 +120,8 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
     missing = sorted(set(wanted) - set(data.keys()))
     if missing:
         raise RuntimeError(
-            f"verl's TransferQueue has no {', '.join(missing)} of these responses, which entroshape needs for its credit "
-            f"with {made.method!r} and for what it logs"
+            f"verl's TransferQueue has no {', '.join(missing)} of these responses, which the credit of {made.method!r} "
+            "and its metrics need"
         )
     extra = data.pop("extra_fields").tolist() if made.outcome_key else None
     padded = data.to_padded_tensor()
