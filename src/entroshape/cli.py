@@ -53,11 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return commands[arguments[0]](arguments[1:])
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError, RuntimeError) as error:
         if os.environ.get("ENTROSHAPE_TRACEBACK"):
             raise
-        print(f"entroshape: {error}\n(ENTROSHAPE_TRACEBACK=1 shows where)", file=sys.stderr)
-        return 2
+        said = str(error) or type(error).__name__
+        print(f"entroshape: {said}\n(ENTROSHAPE_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 2 if isinstance(error, ValueError | ImportError) else 1
 
 
 def _train(arguments: list[str]) -> int:
@@ -115,9 +116,6 @@ def _compare(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         console.print("\nstopped; the same command goes on from here")
         return 130
-    except RuntimeError as error:
-        console.print(f"entroshape: {error}", soft_wrap=True)
-        return 1
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +42,35 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises:
         ValueError: it cannot be found, here or on the hub.
     """
+    tokenizer = load_tokenizer(name)
+    with _found(name):
+        model = AutoModelForCausalLM.from_pretrained(resolve_model(name), dtype=torch.float32)
+    return model, tokenizer
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, without the model.
+
+    Raises:
+        ValueError: it cannot be found, here or on the hub.
+    """
     path = resolve_model(name)
-    try:
+    with _found(name):
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextmanager
+def _found(name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ValueError(
             f"model {name!r} was not found: expected a hub id, a local directory, or {BUNDLED_MODEL!r} (bundled). "
             f"{error}"
         ) from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
 
 
 def formatted_prompt(prompt: str, task: Task, tokenizer: PreTrainedTokenizerBase) -> str | list[dict[str, str]]:

@@ -101,7 +101,7 @@ def test_nothing_is_trained_twice_even_without_the_run_directories(finished, tmp
     copy.mkdir()
     (copy / "comparison.json").write_bytes((finished / "comparison.json").read_bytes())
     assert main(compare(copy, "--seeds=2")) == 0
-    assert "4 runs, 4 of them done" in capsys.readouterr().out.replace("\n", " ")
+    assert "4 runs, 4 done" in capsys.readouterr().out.replace("\n", " ")
     assert not (copy / "runs").exists()
     assert (copy / "comparison.json").read_bytes() == (finished / "comparison.json").read_bytes()
 
@@ -147,12 +147,17 @@ def test_an_arm_with_options_of_training_is_held_against_the_baseline_with_the_s
     }  # fmt: skip
 
 
-def test_a_failed_run_is_named_and_the_others_are_kept(tmp_path, capsys):
-    code = main(compare(tmp_path / "new", "--methods", "dapo,dapo:reward=no_such_module:reward", "--seeds=1", *SMALL))
-    printed = " ".join(capsys.readouterr().out.split())
+def test_a_failed_run_is_named_with_its_last_words_and_the_others_are_kept(tmp_path, capsys, monkeypatch):
+    (tmp_path / "broken_rewards.py").write_text("def f(prompts, completions): raise KeyError('a [bold] sum')\n")
+    monkeypatch.chdir(tmp_path)
+    code = main(compare(tmp_path / "new", "--methods", "dapo,dapo:reward=broken_rewards:f", "--seeds=1", *SMALL))
+    printed = capsys.readouterr()
     assert code == 1
-    assert "1 of 2 runs failed" in printed
-    assert "seed-0.log" in printed
+    said = "dapo:reward=broken_rewards:f, seed 0"
+    why = "reward function 'broken_rewards:f' raised KeyError: 'a [bold] sum' (all of its output: "
+    assert f"{said} failed: {why}" in printed.out
+    assert f"1 of 2 runs failed; {said}: {why}" in printed.err
+    assert "seed-0.log)" in printed.err
     assert [record["arm"] for record in read_comparison(tmp_path / "new" / "comparison.json").records] == ["dapo"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,16 @@ from rich.console import Console
 from entroshape.experiments.arms import Arm, parse_arms
 from entroshape.experiments.comparison import (
     FILE,
-    ONLY_WHERE,
     Comparison,
     check_same,
     read_comparison,
     write_comparison,
 )
+from entroshape.experiments.door import check_begun, check_starts, held
 from entroshape.experiments.options import NOT_OF_AN_ARM, CompareConfig
 from entroshape.experiments.page import write_page
 from entroshape.experiments.runner import Job, Runner
-from entroshape.experiments.table import comparison_table
+from entroshape.experiments.table import comparison_table, counted
 from entroshape.runs import RunDirectory
 from entroshape.training.command import parse_train
 from entroshape.training.config import BUNDLED_MODEL, TrainConfig
@@ -33,17 +33,31 @@ def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: 
     """Trains what is missing, and writes and shows the comparison.
 
     Raises:
-        ValueError: options that do not work, or differ from those of the comparison that ``output`` holds.
+        ValueError: options that do not work, or differ from those of the comparison that ``output`` holds; another
+            call that is at work in ``output``.
         RuntimeError: runs that failed; all others are in the comparison.
     """
     comparison, arms, directory = plan(config, train_arguments)
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-    jobs = missing_jobs(comparison, arms, seeds, directory)
+    jobs = _jobs(config, comparison, arms, directory)
+    check_starts((job.config for job in jobs), config.launcher)
+    with held(directory):
+        # Another call may have come to its end since, and left records.
+        comparison, arms, directory = plan(config, train_arguments)
+        jobs = _jobs(config, comparison, arms, directory)
+        runs = len(arms) * config.seeds
+        console.print(f"{directory}: {counted(runs, 'run')}, {runs - len(jobs)} done", soft_wrap=True, markup=False)
+        return _carried_out(config, comparison, jobs, directory, console)
+
+
+def _jobs(config: CompareConfig, comparison: Comparison, arms: Sequence[Arm], directory: Path) -> list[Job]:
+    return missing_jobs(comparison, arms, range(config.first_seed, config.first_seed + config.seeds), directory)
+
+
+def _carried_out(
+    config: CompareConfig, comparison: Comparison, jobs: list[Job], directory: Path, console: Console
+) -> Comparison:
     path = directory / FILE
-    directory.mkdir(parents=True, exist_ok=True)
     write_comparison(comparison, path)
-    runs = len(arms) * config.seeds
-    console.print(f"{directory}: {runs} runs, {runs - len(jobs)} of them done", soft_wrap=True)
 
     def keep(record: dict[str, Any]) -> None:
         nonlocal comparison
@@ -64,7 +78,11 @@ def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: 
         console.print(comparison_table(comparison))
         console.print(f"pictures: {write_page(comparison, directory)}\nfigures: {path}", soft_wrap=True)
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed, the first one's output is in {failed[0].log}")
+        first = failed[0]
+        raise RuntimeError(
+            f"{len(failed)} of {counted(len(jobs), 'run')} failed; {first.job.name}: {first} "
+            f"(all of its output: {first.job.log})"
+        )
     return comparison
 
 
@@ -82,13 +100,12 @@ def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Compari
     path = directory / FILE
     if there is None and path.is_file():
         there = read_comparison(path)
-    arms = parse_arms(config.methods, config.sweep) if config.methods else []
-    if not config.methods and (config.sweep or there is None):
-        raise ValueError("methods must name what is compared, such as --methods dapo,gtpo,grpo_s; got none")
+    arms = _named_arms(config, there, path)
     for arm in arms:
         arm.config(base, seed=0)
     known = there.arms if there else []
-    if there is not None:
+    # Without a record no run came to an end, and an option that kept them from it may be mended.
+    if there is not None and there.records:
         check_same(there, base, path)
     comparison = Comparison(
         base=base,
@@ -97,6 +114,17 @@ def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Compari
         records=there.records if there else [],
     )
     return comparison, arms or every, directory
+
+
+def _named_arms(config: CompareConfig, there: Comparison | None, path: Path) -> list[Arm]:
+    if config.methods:
+        return parse_arms(config.methods, config.sweep)
+    if there is None:
+        raise ValueError("methods must name what is compared, such as --methods dapo,gtpo,grpo_s; got none")
+    if config.sweep:
+        names = ",".join(arm.name for arm in there.arms)
+        raise ValueError(f"sweep multiplies the arms that --methods names; got none, where {path} holds {names}")
+    return []
 
 
 def missing_jobs(comparison: Comparison, arms: Sequence[Arm], seeds: Iterable[int], directory: Path) -> list[Job]:
@@ -112,23 +140,9 @@ def missing_jobs(comparison: Comparison, arms: Sequence[Arm], seeds: Iterable[in
             if (arm.name, seed) not in done:
                 path = directory / "runs" / arm.folder / f"seed-{seed}"
                 job = Job(arm=arm, config=arm.config(comparison.base, seed, str(path)), path=path)
-                _check_begun(job)
+                check_begun(RunDirectory(path), job.config)
                 jobs.append(job)
     return jobs
-
-
-def _check_begun(job: Job) -> None:
-    run = RunDirectory(job.path)
-    if not run.config_path.is_file():
-        return
-    there = run.read_config()
-    for option in fields(job.config):
-        wanted = getattr(job.config, option.name)
-        if option.name not in ("output", *ONLY_WHERE) and there.get(option.name) != wanted:
-            raise ValueError(
-                f"{run.path} holds a run with {option.name} = {there.get(option.name)!r}, where {wanted!r} is asked; "
-                "choose another --output, or remove it"
-            )
 
 
 def _base(train_arguments: Sequence[str], there: Comparison | None) -> TrainConfig:

@@ -18,6 +18,8 @@ from entroshape.training.load import config_from
 
 FORMAT = 1
 FILE = "comparison.json"
+OF_A_RECORD = {"arm": str, "seed": int, "before": dict, "after": dict, "pass_curve": list, "curves": dict}
+"""What each record must have, and of which kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +155,18 @@ def read_comparison(path: Path) -> Comparison:
             base=config_from(content["base"], str(path)),
             arms=parse_arms(content["arms"]),
             baseline=content["baseline"],
-            records=content["records"],
+            records=[_checked(place, record) for place, record in enumerate(content["records"])],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no comparison that could be gone on with: {error}") from error
+
+
+def _checked(place: int, record: Any) -> dict[str, Any]:
+    for name, kind in OF_A_RECORD.items():
+        if not isinstance(record, dict) or not isinstance(record.get(name), kind):
+            got = repr(record[name]) if isinstance(record, dict) and name in record else "none"
+            raise ValueError(f"records[{place}] must have {name!r}, {kind.__name__}; got {got}")
+    return record
 
 
 def shared_options(base: TrainConfig) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from entroshape.experiments.arms import Arm
+from entroshape.experiments.door import check_begun, is_begun
 from entroshape.experiments.record import is_finished, run_record
 from entroshape.runs import RunDirectory
 from entroshape.runs.files import read_lines
@@ -31,6 +32,8 @@ except ImportError:  # not on Windows, where a run that a kill left behind has t
     fcntl = None  # type: ignore[assignment]
 
 SECONDS_BETWEEN_LOOKS = 1.0
+OWN_WORDS = "entroshape: "
+"""What the command's own sentence of a failure begins with."""
 OF_THE_START = (
     "task",
     "reward",
@@ -72,6 +75,14 @@ class Job:
         return self.path.with_name(f".{self.path.name}.lock")
 
 
+class RunFailedError(RuntimeError):
+    """A run came to no end; the message is what it said last."""
+
+    def __init__(self, job: Job, said: str) -> None:
+        super().__init__(said)
+        self.job = job
+
+
 class Runner:
     """Does jobs side by side, each in its own process, and hands over each finished run's record.
 
@@ -95,23 +106,25 @@ class Runner:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
 
-    def run(self, jobs: list[Job], finished: Callable[[dict[str, Any]], None]) -> list[Job]:
+    def run(self, jobs: list[Job], finished: Callable[[dict[str, Any]], None]) -> list[RunFailedError]:
         """Does all jobs; ``finished`` is called with each record, one at a time, as soon as it is there.
 
         Returns:
-            The jobs that failed; what they printed is in their ``log``.
+            The failures, with what each run said last; all that it printed is in its job's ``log``.
         """
         failed = []
         with self._progress, ThreadPoolExecutor(self._parallel) as pool, self._stopping():
             overall = self._progress.add_task("runs", total=len(jobs))
-            futures = {pool.submit(self._do, job): job for job in jobs}
+            futures = [pool.submit(self._do, job) for job in jobs]
             for future in as_completed(futures):
-                job, record = futures[future], future.result()
-                if record is None:
-                    failed.append(job)
-                    self._console.print(f"{job.name} failed: see {job.log}", soft_wrap=True)
+                error = future.exception()
+                if isinstance(error, RunFailedError):
+                    failed.append(error)
+                    # Paths and messages may hold square brackets, which are no markup.
+                    line = f"{error.job.name} failed: {error} (all of its output: {error.job.log})"
+                    self._console.print(line, soft_wrap=True, markup=False)
                 else:
-                    finished(record)
+                    finished(future.result())
                 self._progress.advance(overall)
         return failed
 
@@ -126,17 +139,16 @@ class Runner:
                 process.send_signal(signal.SIGTERM)
             raise
 
-    def _do(self, job: Job) -> dict[str, Any] | None:
+    def _do(self, job: Job) -> dict[str, Any]:
         run = RunDirectory(job.path)
         job.path.parent.mkdir(parents=True, exist_ok=True)
         with job.lock.open("ab") as lock:
             self._wait_for(lock)
             if self._stopped.is_set():
-                return None
+                raise RunFailedError(job, "stopped")
+            self._prepare(run, job)
             if not is_finished(run, job.config):
-                self._prepare(run, job)
-                if self._train(job, lock.fileno()):
-                    return None
+                self._train(job, lock.fileno())
         record = run_record(run, job.arm, job.config)
         if not self._keep:
             shutil.rmtree(run.checkpoints_path, ignore_errors=True)
@@ -155,19 +167,27 @@ class Runner:
                 return
 
     def _prepare(self, run: RunDirectory, job: Job) -> None:
+        try:
+            # Once more: what was waited for may have been begun with other options in the meantime.
+            check_begun(run, job.config)
+        except ValueError as error:
+            raise RunFailedError(job, str(error)) from error
         if not run.config_path.is_file():
-            RunDirectory.create(job.path).write_config(job.config.to_dict())
+            RunDirectory.create(job.path)
+        if not is_begun(run):
+            run.write_config(job.config.to_dict())
         donor = next(_evaluated_starts(job), None)
         if donor is not None and 0 not in run.evaluation_steps():
             rows, metrics = donor.read_evaluation(0)
             run.write_evaluation(0, rows, metrics)
 
-    def _train(self, job: Job, lock: int) -> int:
+    def _train(self, job: Job, lock: int) -> None:
         # A plain run that was not begun is resumed from nothing: one command for the first time and for all others.
         command = [*self._launcher, "-m", "entroshape", "train", "--resume", str(job.path)]
         # Side by side, runs that each take all cores slow each other down many times over.
         threads = {"OMP_NUM_THREADS": str(job.config.threads or 1)} if self._parallel > 1 else {}
         with job.log.open("ab") as log:
+            start = log.tell()
             process = subprocess.Popen(
                 command,
                 stdout=log,
@@ -185,10 +205,19 @@ class Runner:
         finally:
             self._progress.remove_task(bar)
             self._processes.discard(process)
-        return process.returncode
+        if process.returncode:
+            raise RunFailedError(job, _last_words(job.log, start) or f"ended with status {process.returncode}")
 
     def _show(self, bar: TaskID, job: Job) -> None:
         self._progress.update(bar, completed=len(read_lines(RunDirectory(job.path).metrics_path)))
+
+
+def _last_words(log: Path, start: int) -> str:
+    """What a process said last, behind ``start``: its own sentence of what went wrong, or else its last line."""
+    text = log.read_bytes()[start:].decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith(OWN_WORDS)]
+    return (own or lines or [""])[-1].removeprefix(OWN_WORDS)
 
 
 def _evaluated_starts(job: Job) -> Iterator[RunDirectory]:

@@ -34,6 +34,16 @@ def resolved(summary: ArmSummary, metric: str) -> bool:
     return summary.adjusted.get(metric, 1.0) < 0.05
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, as people write it.
+
+    Example:
+        >>> counted(1, "run"), counted(2, "run")
+        ('1 run', '2 runs')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _means(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     metrics = [*shown_metrics(comparison), *(n for n in ("entropy", "length") if n in comparison.metrics())]
     table = Table(title="After training: mean over seeds ± standard error", title_justify="left", box=box.SIMPLE_HEAD)
@@ -92,10 +102,11 @@ def _caution(comparison: Comparison, summaries: Sequence[ArmSummary]) -> str:
     tests = sum(len(summary.adjusted) for summary in summaries if summary.differences)
     metrics = len(shown_metrics(comparison))
     arms = sum(bool(summary.differences) for summary in summaries)
+    if not tests:
+        return "One seed says nothing about the others: run more, --seeds 5."
+    together = f" when the {arms} arms are judged together, metric by metric (Holm)" if arms > 1 else ""
     return (
-        f"bold: stands at 5 % when the {arms} arms are judged together, metric by metric (Holm). Of {arms * metrics} "
-        f"intervals, about {0.05 * arms * metrics:.1f} miss the truth by chance. Seeds needed: with so many, a true "
-        "difference of the size seen would show with a chance of 80 %."
-        if tests
-        else "One seed says nothing about the others: run more, --seeds 5."
+        f"bold: stands at 5 %{together}. Of {counted(arms * metrics, 'interval')}, about {0.05 * arms * metrics:.1f} "
+        "miss the truth by chance. Seeds needed: with so many, a true difference of the size seen would show with a "
+        "chance of 80 %."
     )
