@@ -34,7 +34,14 @@ def test_rows_are_read_with_ids_by_line_where_none_is_given():
     ("line", "message"),
     [
         ("{'problem': 1}", "line 2: not a JSON object in UTF-8: Expecting property name"),
-        ('{"problem": "1+1?", "answer": ', "line 2: not a JSON object in UTF-8: Expecting value"),
+        ('{"problem": "1+1?", "answer": ', "line 2: not a JSON object in UTF-8: Expecting value at column 31$"),
+        (
+            r'{"problem": "1+\ud800?", "answer": 2}',
+            r"line 2: problem holds '\\ud800', half a character; expected text$",
+        ),
+        (r'{"problem": "1+1?", "answer": "\udfff"}', r"line 2: answer holds '\\udfff', half a character"),
+        (r'{"problem": "1+1?", "answer": 2, "id": "\ud83d"}', r"line 2: id holds '\\ud83d', half a character"),
+        ('{"problem": "1+1?", "answer": 1e999}', "line 2: answer must be text or a number, not empty; got inf"),
         ('["1+1?", "2"]', "line 2: expected a JSON object, got list"),
         ('{"problem": "1+1?"}', "line 2: expected the key 'answer' with text or a number; the line has problem"),
         ('{"question": "1+1?", "answer": 2}', "line 2: expected the key 'problem' with text; the line has question"),
@@ -56,6 +63,14 @@ def test_a_malformed_line_is_named_with_path_and_number(tmp_path, line, message)
     with pytest.raises(ValueError, match=message) as error:
         load_task(f"jsonl:{path}")
     assert str(error.value).startswith(f"{path}, line 2: ")
+
+
+def test_an_integer_answer_may_be_larger_than_any_float_and_a_pair_of_surrogates_is_a_character(tmp_path):
+    digits = "9" * 500
+    lines = [f'{{"problem": "1+1?", "answer": {digits}}}', r'{"problem": "\ud83d\ude00", "answer": -1}']
+    rows = read_rows(write(tmp_path / "train.jsonl", lines))
+    assert [(row.problem, row.answer) for row in rows] == [("1+1?", digits), ("\N{GRINNING FACE}", "-1")]
+    assert len(load_task(f"jsonl:{tmp_path / 'train.jsonl'}", test_size=1).train) == 1
 
 
 def test_a_line_that_is_not_utf8_is_named(tmp_path):

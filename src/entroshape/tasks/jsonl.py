@@ -81,7 +81,10 @@ def read_rows(path: Path) -> list[Row]:
 
 def _parse_row(line: bytes, where: str, *, default_id: str) -> Row:
     try:
-        record = json.loads(line.decode("utf-8-sig"))
+        # Without its end, so that no message speaks of a second line.
+        record = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where}: not a JSON object in UTF-8: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not a JSON object in UTF-8: {error}") from error
     if not isinstance(record, dict):
@@ -96,8 +99,7 @@ def _parse_row(line: bytes, where: str, *, default_id: str) -> Row:
 def _text(record: dict[str, Any], key: str, where: str, *, default: str | None = None) -> str:
     """``record[key]`` as text; an id or an answer may also be a number."""
     value = record.get(key, default)
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if key != "problem" and number:
+    if key != "problem" and _is_number(value):
         return str(value)
     expected = "text" if key == "problem" else "text or a number"
     if value is None:
@@ -105,7 +107,20 @@ def _text(record: dict[str, Any], key: str, where: str, *, default: str | None =
         raise ValueError(f"{where}: expected the key {key!r} with {expected}; the line has {keys}")
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{where}: {key} must be {expected}, not empty; got {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where}: {key} holds {value[error.start]!r}, half a character; expected {expected}"
+        ) from error
     return value
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is an integer, however many digits it has, or a finite float."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
 
 
 def _split(rows: Sequence[Row], test_size: int, path: str) -> tuple[list[Row], list[Row]]:
