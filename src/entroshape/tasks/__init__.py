@@ -82,13 +82,23 @@ def _load(spec: str, train_size: int | None, test_size: int | None, seed: int, t
         return load_benchmark(rest, train_size=train_size, test_size=test_size, seed=seed, training=training)
     if kind == "jsonl" and rest:
         return load_jsonl(rest, train_size=train_size, test_size=test_size, seed=seed)
-    names = {form.partition(":")[0]: form for form in TASKS if not form.startswith("<")}
-    close = get_close_matches(kind.lower(), names, n=1, cutoff=0.75)
-    if close or not rest:
-        hint = f" did you mean {names[close[0]]}?" if close else ""
+    hint = _hint(kind, rest)
+    if hint or not rest:
         forms = "; ".join(f"{form} ({what})" for form, what in TASKS.items())
-        raise ValueError(f"unknown task {spec!r}:{hint} There are: {forms}")
+        raise ValueError(f"unknown task {spec!r}:{f' did you mean {hint}?' if hint else ''} There are: {forms}")
     return load_user_task(spec, train_size=train_size, test_size=test_size)
+
+
+def _hint(kind: str, rest: str) -> str | None:
+    """What may have been meant by a spec that is no task of ours; ``None``: it may be the user's own."""
+    if kind.lower() == "math" or not rest:
+        name = rest.partition("?")[0] or kind
+        close = get_close_matches(name.lower(), BENCHMARKS, n=1, cutoff=0.75)
+        if close:
+            return f"math:{close[0]}"
+    forms = {form.partition(":")[0]: form for form in TASKS if not form.startswith("<")}
+    close = get_close_matches(kind.lower(), forms, n=1, cutoff=0.75)
+    return forms[close[0]] if close else None
 
 
 __all__ = [
