@@ -1,5 +1,6 @@
 """The user's own functions: found by name, checked at every call, and named in every error."""
 
+import functools
 import math
 import sys
 
@@ -102,6 +103,20 @@ def test_what_a_reward_raises_names_the_function_and_keeps_the_cause(module):
     with pytest.raises(RuntimeError, match=r"reward function 'my_rewards:broken' raised KeyError: 'solution'") as error:
         load_reward("my_rewards:broken")(["?"], ["x"])
     assert isinstance(error.value.__cause__, KeyError)
+
+
+def test_a_reward_that_is_checked_is_not_checked_again_and_what_wraps_it_is(module):
+    reward = load_reward("my_rewards:broken")
+    assert checked_reward(reward, "other") is reward
+    with pytest.raises(RuntimeError, match=r"^reward function 'my_rewards:broken' raised KeyError: 'solution'$"):
+        checked_reward(reward, "other")(["?"], ["x"])
+
+    @functools.wraps(load_reward("my_rewards:by_length"))
+    def wrong_count(prompts, completions):
+        return []
+
+    with pytest.raises(ValueError, match="reward function 'other' must return one number a completion"):
+        checked_reward(wrong_count, "other")(["?"], ["x"])
 
 
 @pytest.mark.parametrize(

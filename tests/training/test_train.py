@@ -109,7 +109,9 @@ def test_a_killed_run_resumes_to_the_same_metrics_and_weights(finished, tmp_path
 
 
 @pytest.mark.slow
-def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_good_checkpoint(tmp_path, monkeypatch):
+def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_good_checkpoint(
+    tmp_path, monkeypatch, capsys
+):
     (tmp_path / "failing_rewards.py").write_text(
         "calls = 0\n"
         "def fails_later(prompts, completions, **columns):\n"
@@ -121,8 +123,11 @@ def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_go
     )
     monkeypatch.chdir(tmp_path)
     options = ["--reward=failing_rewards:fails_later", "--method=grpo", "--steps=4"]
-    with pytest.raises(RuntimeError, match=r"step 4.*fails_later.*the fourth call"):
-        main(["train", *SMALL, *options, "--save-every=1", "--output=out"])
+    assert main(["train", *SMALL, *options, "--save-every=1", "--output=out"]) == 1
+    said = capsys.readouterr().err
+    why = "reward function 'failing_rewards:fails_later' raised KeyError: 'the fourth call'"
+    assert f"entroshape: scoring failed at step 4: {why}. Checkpoints" in said
+    assert "Traceback" not in said
     run = RunDirectory.open("out")
     assert run.latest_checkpoint().name == "checkpoint-4"  # two updates a step, two whole steps
     assert [row["step"] for row in run.read_metrics()] == [1, 2]
@@ -185,6 +190,14 @@ def test_a_directory_that_is_not_empty_is_not_written_into(capsys, tmp_path):
     assert main(["train", "--steps=1", f"--output={tmp_path}"]) == 2
     assert "--output" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["precious.txt"]
+
+
+def test_a_file_in_the_way_of_the_directory_is_named_in_a_sentence(capsys, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["train", "--steps=1", f"--output={tmp_path / 'file' / 'x'}"]) == 1
+    message = capsys.readouterr().err
+    assert str(tmp_path / "file") in message
+    assert "Traceback" not in message
 
 
 def test_the_command_lists_its_commands(capsys):

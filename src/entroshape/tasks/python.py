@@ -86,7 +86,8 @@ def load_reward(spec: str) -> RewardFunction:
 def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
     """``function`` with its errors named: what it raises, a wrong count, something that is not a finite number.
 
-    A function without ``**columns`` gets those columns alone that it names.
+    A function without ``**columns`` gets those columns alone that it names. One that is checked already stays as it is,
+    under the name that it has, so that no message names it twice.
 
     Args:
         function: ``f(prompts, completions, **columns)``; returns a list, an array or a tensor, one number a completion.
@@ -102,6 +103,9 @@ def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
         ...
         ValueError: reward function 'my:reward' must return one number a completion: expected 1, got 2
     """
+    # The mark is the function itself: a wrapper that copies attributes is not checked.
+    if getattr(function, "names_itself", None) is function:
+        return function
     parameters = inspect.signature(function).parameters
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
 
@@ -115,6 +119,7 @@ def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
 
     reward.__name__ = getattr(function, "__name__", name.rpartition(":")[2])
     reward.__doc__ = function.__doc__
+    reward.names_itself = reward  # type: ignore[attr-defined]
     return reward
 
 
