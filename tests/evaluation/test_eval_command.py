@@ -199,6 +199,59 @@ def test_the_default_file_is_named_after_task_model_and_seed():
     assert str(config.path) == "eval/jsonl-data-a.jsonl-.-my-model-3.parquet"
 
 
+def test_other_options_have_a_default_file_of_their_own_and_where_it_is_computed_has_not():
+    plain = EvalConfig()
+    assert str(plain.path) == "eval/countdown-countdown-tiny-0.parquet"
+    assert EvalConfig(device="cpu", json=True).path == plain.path
+    several = EvalConfig(samples=32, temperature=0.6, reward="mine:f", max_completion_length=9)
+    name = "countdown-countdown-tiny-0-reward-mine-f-samples-32-temperature-0.6-max_completion_length-9"
+    assert str(several.path) == f"eval/{name}.parquet"
+    options = [{"samples": 1}, {"problems": 16}, {"batch_size": 1}, {"precision": "bfloat16"}, {"engine": "vllm"}]
+    assert len({plain.path, several.path, *(EvalConfig(**option).path for option in options)}) == 7
+
+
+def test_more_samples_than_at_first_are_another_file_and_not_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [main(["eval", "--problems=2", f"--samples={n}"]) for n in (1, 2)] == [0, 0]
+    tables = [pq.read_table(path) for path in sorted(tmp_path.glob("eval/*.parquet"))]
+    assert [table.num_rows for table in tables] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "message"),
+    [
+        ("1 / 0", 1, "reward function 'bad_rewards:f' raised ZeroDivisionError: division by zero"),
+        ("[1.0]", 2, "reward function 'bad_rewards:f' must return one number a completion: expected 4, got 1"),
+        (
+            "[float('nan')] * len(completions)",
+            2,
+            "reward function 'bad_rewards:f' must return finite numbers; got nan for completion 0",
+        ),
+    ],
+)
+def test_a_reward_that_fails_is_named_once_in_a_sentence(values, status, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad_rewards.py").write_text(f"def f(prompts, completions): return {values}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("bad_rewards", None)
+    importlib.invalidate_caches()
+    options = ["eval", "--reward=bad_rewards:f", "--problems=2", "--samples=2", "--output=out/a.parquet"]
+    assert main(options) == status
+    assert capsys.readouterr().err == f"entroshape: {message}\n(ENTROSHAPE_TRACEBACK=1 shows where)\n"
+    assert not list(tmp_path.glob("out/*"))
+    monkeypatch.setenv("ENTROSHAPE_TRACEBACK", "1")
+    with pytest.raises((RuntimeError, ValueError), match="bad_rewards:f"):
+        main(options)
+
+
+def test_a_file_in_the_way_of_the_directory_is_named_in_a_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["eval", "--problems=1", "--samples=1", f"--output={tmp_path / 'file' / 'a.parquet'}"]) == 1
+    message = capsys.readouterr().err
+    assert str(tmp_path / "file") in message
+    assert "Traceback" not in message
+
+
 def test_an_option_that_does_not_work_ends_the_command_line_with_its_name(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["eval", "--output=answers.csv"])

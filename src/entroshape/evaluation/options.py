@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +15,9 @@ from entroshape.evaluation.engine import check_count
 EngineName = Literal["transformers", "vllm"]
 Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
+
+NOT_IN_THE_NAME = ("task", "model", "seed", "output", "json", "device")
+"""Options that the default file's name begins with, or that change no answer's chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +69,8 @@ class EvalConfig:
     """Of all draws."""
 
     output: str | None = None
-    """A .parquet file for every answer with its verdict. None: eval/TASK-MODEL-SEED.parquet."""
+    """A .parquet file for every answer with its verdict. None: eval/TASK-MODEL-SEED.parquet, with the other
+    options that are not the defaults in its name, such as eval/countdown-countdown-tiny-0-samples-32.parquet."""
 
     json: bool = False
     """Write the figures to standard output as JSON, Pass@k for every k among them, and all else to standard error."""
@@ -88,7 +92,14 @@ class EvalConfig:
         """Where the answers go."""
         if self.output is not None:
             return Path(self.output)
-        name = re.sub(r"[^\w.]+", "-", f"{self.task}-{self.model}-{self.seed}", flags=re.ASCII).strip("-.")
+        # A quick look at few answers and the evaluation proper are two files.
+        others = [
+            f"{option.name}-{getattr(self, option.name)}"
+            for option in fields(self)
+            if option.name not in NOT_IN_THE_NAME and getattr(self, option.name) != option.default
+        ]
+        name = "-".join([self.task, self.model, str(self.seed), *others])
+        name = re.sub(r"[^\w.]+", "-", name, flags=re.ASCII).strip("-.")
         return Path("eval") / f"{name}.parquet"
 
 
