@@ -14,6 +14,8 @@ HOSTILE = [
     "שלום", "مرحبا", "👩‍👩‍👧", "\n", "  x ", "\u202eabc", "e\u0301", "", "\x00", "&amp;", "a" * 300,
 ]  # fmt: skip
 
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
 CONTRASTS = """cells => cells.map(cell => {
     const channel = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
     const lightness = text => {
@@ -49,7 +51,7 @@ def opened(browser, tmp_path):
         run = make_run(tmp_path / "run", steps=5)
         for step, rows in rollouts.items():
             run.write_rollouts(step, rows)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000}, **options)
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 1000}, **options})
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(write_report(run.path).resolve().as_uri())
@@ -70,6 +72,15 @@ def cell(row, column):
 def facts(page):
     names, values = page.locator("#token dt").all_inner_texts(), page.locator("#token dd").all_inner_texts()
     return dict(zip(names, values, strict=True))
+
+
+def becomes(page, condition):
+    """Whether a condition holds within three seconds; the page's policy keeps playwright from waiting for it there."""
+    for _ in range(30):
+        if page.evaluate(condition):
+            return True
+        page.wait_for_timeout(100)
+    return False
 
 
 def test_it_opens_on_the_last_step_and_shows_all_tokens_of_a_group(opened):
@@ -121,6 +132,92 @@ def test_the_keyboard_reaches_everything(opened):
     page.keyboard.press("p")
     page.keyboard.press("p")
     assert page.locator("#prompt").inner_text() == "prompt 2 of step 1"
+
+
+def test_on_a_phone_a_tap_chooses_a_token_and_a_finger_that_scrolls_does_not(opened):
+    page = opened({5: rollout_rows(5)}, **PHONE)
+    page.tap(cell(2, 1))
+    assert facts(page)["position"] == "2 of 8, response 3"
+    page.tap(cell(0, 2))
+    assert facts(page)["position"] == "3 of 6, response 1"
+    assert set(page.locator("#tokens .marked").evaluate_all("cells => cells.map(c => c.dataset.column)")) == {"2"}
+    page.locator(cell(1, 1)).dispatch_event("pointermove", {"pointerType": "touch", "clientX": 9, "bubbles": True})
+    assert facts(page)["position"] == "3 of 6, response 1"
+
+
+def test_a_click_chooses_what_lies_under_a_pointer_that_has_not_moved_since_the_keys(opened):
+    page = opened({5: rollout_rows(5)})
+    page.click(cell(1, 1))
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert facts(page)["position"] == "3 of 8, response 3"
+    page.mouse.down()
+    page.mouse.up()
+    assert facts(page)["position"] == "2 of 7, response 2"
+
+
+def test_keys_act_on_the_token_that_is_pointed_at_without_a_click(opened):
+    page = opened({1: rollout_rows(1), 5: rollout_rows(5)})
+    page.hover(cell(1, 1))
+    scrolled = page.evaluate("scrollY")
+    page.keyboard.press("ArrowDown")
+    assert facts(page)["position"] == "2 of 8, response 3"
+    assert page.evaluate("scrollY") == scrolled
+    for key, shown in (("n", "prompt 1 of step 5"), (".", "prompt 1 of step 1")):
+        page.mouse.move(5, 5)
+        page.evaluate("document.activeElement.blur()")
+        page.hover(cell(1, 1))
+        page.keyboard.press(key)
+        assert page.locator("#prompt").inner_text() == shown
+    page.keyboard.press("e")
+    assert page.locator("#quantities input:checked").get_attribute("value") == "entropy"
+
+
+def test_letters_act_after_a_colour_was_chosen_and_the_arrows_still_choose_colours(opened):
+    page = opened({1: rollout_rows(1), 5: rollout_rows(5)})
+    page.click("#quantities label:has-text('Entropy')")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#quantities input:checked").get_attribute("value") == "shaped_reward"
+    page.keyboard.press("n")
+    assert page.locator("#prompt").inner_text() == "prompt 1 of step 5"
+    page.click("#quantities label:has-text('Entropy')")
+    page.keyboard.press(".")
+    assert page.locator("#step option:checked").inner_text() == "step 1"
+
+
+def test_keys_act_on_a_token_that_is_pointed_at_after_a_step_was_chosen_from_the_list(opened):
+    page = opened({1: rollout_rows(1), 5: rollout_rows(5)})
+    page.focus("#step")
+    page.select_option("#step", label="step 1")
+    page.hover(cell(1, 1))
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#step option:checked").inner_text() == "step 1"
+    assert facts(page)["position"] == "2 of 8, response 3"
+
+
+def test_keys_scroll_the_page_and_a_long_prompt_where_no_token_is_pointed_at(opened):
+    page = opened({5: [{**row, "prompt": "line\n" * 50} for row in rollout_rows(5)]})
+    page.mouse.move(5, 5)
+    page.keyboard.press("PageDown")
+    assert becomes(page, "scrollY > 100")
+    page.keyboard.press("n")
+    assert page.locator("#group option:checked").inner_text().startswith("1:")
+    page.focus("#prompt")
+    page.keyboard.press("PageDown")
+    assert becomes(page, "document.getElementById('prompt').scrollTop > 0")
+    assert facts(page)["position"] == "1 of 6, response 1"
+
+
+def test_a_screen_reader_is_told_the_token_and_its_value(opened):
+    page = opened({5: rollout_rows(5)})
+    assert page.locator(cell(0, 2)).get_attribute("aria-label") == "·t2, response 1, token 3: Advantage 0.5"
+
+
+def test_text_that_turns_around_what_follows_is_escaped_in_prompts_as_in_tokens(opened):
+    prompt = "first \u202eabc\x1b\n\tمرحبا"
+    page = opened({5: [{**row, "prompt": prompt} for row in rollout_rows(5)]})
+    assert page.locator("#prompt").evaluate("node => node.textContent") == "first \\u202eabc␛\n\tمرحبا"
+    assert page.locator("#group option").first.inner_text() == "1: first \\u202eabc␛ مرحبا (1 of 4 right)"
 
 
 def test_steps_prompts_and_quantities_can_be_chosen(opened):

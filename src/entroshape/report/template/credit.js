@@ -64,12 +64,14 @@
   };
   const inkOn = (text) => ((luminance(text) + 0.05) ** 2 > 0.0525 ? "#000000" : "#ffffff");
 
-  // Spaces, line ends and what has no shape of its own are made visible.
-  const visible = (text) => text === "" ? "∅" : text
-    .replace(/\r\n|\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ +| +$/g, (spaces) => "·".repeat(spaces.length))
-    .replace(/[\u0000-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
+  // What has no shape of its own, or turns the text around it, is made visible; line ends and tabs stay as they are.
+  const escaped = (text) => text
+    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
     // Joiners shape emoji and scripts; alone they are invisible.
     .replace(/^[\u200c\u200d]+$|[\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (text) => [...text].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""));
+  // In a token, line ends, tabs and the spaces at its ends are as well.
+  const visible = (text) => text === "" ? "∅" : escaped(text
+    .replace(/\r\n|\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ +| +$/g, (spaces) => "·".repeat(spaces.length)));
   const tokenOf = (response, column) => data.tokens[response.tokens[column]];
   const outcome = ({ success, gated }) => (gated ? ["gated", "gated", "○"] : success ? ["success", "success", "✓"] : ["failure", "failure", "✗"]);
 
@@ -100,13 +102,14 @@
   function cellOf(response, row, column) {
     if (column >= response.tokens.length) return element("td", { className: "none" });
     const value = valueOf(response, state.quantity, column);
-    const cell = element("td", { tabIndex: -1 }, element("bdi", {}, visible(tokenOf(response, column)[0])));
+    const text = visible(tokenOf(response, column)[0]);
+    const cell = element("td", { tabIndex: -1 }, element("bdi", {}, text));
     cell.dataset.row = row;
     cell.dataset.column = column;
     if (value !== null) {
       cell.style.background = colour(state.quantity, value);
       cell.style.color = inkOn(cell.style.background);
-      cell.setAttribute("aria-label", `response ${row + 1}, token ${column + 1}: ${QUANTITIES[state.quantity].label} ${number(value)}`);
+      cell.setAttribute("aria-label", `${text}, response ${row + 1}, token ${column + 1}: ${QUANTITIES[state.quantity].label} ${number(value)}`);
     }
     return cell;
   }
@@ -185,17 +188,13 @@
 
   // --- choosing -----------------------------------------------------------------------------------------------------
 
-  const oneLine = (text) => { const line = text.replace(/\s+/g, " ").trim(); return line.length > 70 ? `${line.slice(0, 34)} … ${line.slice(-34)}` : line; };
-
-  function fillSteps() {
-    at("step").replaceChildren(...data.steps.map(({ step }, i) => element("option", { value: i, selected: i === state.step }, `step ${step}`)));
-  }
+  const oneLine = (text) => { const line = escaped(text.replace(/\s+/g, " ").trim()); return line.length > 70 ? `${line.slice(0, 34)} … ${line.slice(-34)}` : line; };
 
   function fillGroups() {
     const { groups } = data.steps[state.step];
     at("group").replaceChildren(...groups.map(({ prompt, responses: all }, i) =>
       element("option", { value: i, selected: i === state.group }, `${i + 1}: ${oneLine(prompt)} (${all.filter(({ success }) => success).length} of ${all.length} right)`)));
-    at("prompt").textContent = groups[state.group].prompt;
+    at("prompt").textContent = escaped(groups[state.group].prompt.replace(/\r\n/g, "\n"));
   }
 
   function choose(changes) {
@@ -223,7 +222,7 @@
   }
 
   const cycle = (value, by, length) => (value + by + length) % length;
-  const KEYS = {
+  const MOVES = {
     ArrowLeft: () => moveTo(state.row, state.column - 1),
     ArrowRight: () => moveTo(state.row, state.column + 1),
     ArrowUp: () => moveTo(state.row - 1, state.column),
@@ -232,6 +231,9 @@
     End: () => moveTo(state.row, responses()[state.row].tokens.length - 1),
     PageUp: () => moveTo(state.row, state.column - PAGE),
     PageDown: () => moveTo(state.row, state.column + PAGE),
+  };
+  const KEYS = {
+    ...MOVES,
     ",": () => choose({ step: cycle(state.step, -1, data.steps.length) }),
     ".": () => choose({ step: cycle(state.step, 1, data.steps.length) }),
     p: () => choose({ group: cycle(state.group, -1, data.steps[state.step].groups.length) }),
@@ -249,25 +251,36 @@
       input.addEventListener("change", () => choose({ quantity: name }));
       return element("label", {}, input, QUANTITIES[name].label);
     }));
-    let last = {};
-    at("tokens").addEventListener("pointermove", (event) => {
+    listen();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readTheme(); choose({}); });
+  }
+
+  /** Tokens are chosen by the pointer, by a tap, and by keys: with the focus in the viewer, or the pointer on it. */
+  function listen() {
+    let [last, pointing] = [{}, false];
+    document.addEventListener("pointermove", (event) => {
       // A table drawn anew under a pointer that rests must not take the cursor away from the keyboard.
       const moved = event.clientX !== last.x || event.clientY !== last.y;
       last = { x: event.clientX, y: event.clientY };
-      if (!moved) return;
-      const cell = event.target.closest("td[data-row]");
+      // A finger that moves scrolls; it chooses by a tap, which is a click.
+      if (!moved || event.pointerType === "touch") return;
+      pointing = viewer.contains(event.target);
+      const cell = event.target.closest("#tokens td[data-row]");
+      // A list that was just chosen from would go on taking the keys that are now meant for the tokens.
+      if (cell && document.activeElement?.closest("#viewer select")) document.activeElement.blur();
       if (cell && (+cell.dataset.row !== state.row || +cell.dataset.column !== state.column)) moveTo(+cell.dataset.row, +cell.dataset.column, false);
     });
-    at("tokens").addEventListener("click", (event) => { if (event.target.closest("td[data-row]")) mark(true); });
-    viewer.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, input")) return;
-      const act = KEYS[event.key];
-      if (!act) return;
+    at("tokens").addEventListener("click", ({ target }) => { const cell = target.closest("td[data-row]"); if (cell) moveTo(+cell.dataset.row, +cell.dataset.column); });
+    document.addEventListener("keydown", (event) => {
+      // A page that is scrolled by keys under a pointer that rests goes on scrolling: the pointer has to have moved here.
+      const here = viewer.contains(event.target) || (pointing && viewer.matches(":hover"));
+      if (!here || !(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select")) return;
+      // The choice of colour and a long prompt have their own use for arrows.
+      if (event.key in MOVES && event.target.closest("input, #prompt")) return;
       event.preventDefault();
-      act();
+      KEYS[event.key]();
       mark(true);
     });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readTheme(); choose({}); });
   }
 
   function describe() {
@@ -278,7 +291,7 @@
 
   readTheme();
   connect();
-  fillSteps();
+  at("step").append(...data.steps.map(({ step }, i) => element("option", { value: i }, `step ${step}`)));
   describe();
   choose({});
   viewer.dataset.ready = "true";
