@@ -49,6 +49,28 @@ def test_a_whole_run_draws_every_chart_without_a_word_on_the_console(tmp_path):
     assert "The same at every step: cut at the limit 0%." in dom
 
 
+def test_evaluations_on_the_way_are_drawn_as_curves_of_mean_and_pass_over_the_steps(tmp_path):
+    run = make_run(tmp_path / "run", steps=30, evaluated=(0.1, 0.12, 0.15, 0.2))
+    dom, console = opened(write_report(run.path), tmp_path / "profile")
+    assert console == []
+    assert drawn_titles(dom)[1:3] == ["Success rate", "Held-out problems"]
+    card = dom.partition("<h3>Held-out problems</h3>")[2].partition("</figure>")[0]
+    assert re.findall(r"<li[^>]*>(.*?)</li>", card) == ["Mean@16", "Pass@16"]
+    lines = re.findall(r'<g aria-label="line"[^>]*><path [^>]*d="(M[^"]*)"', card)
+    assert [line.count(",") for line in lines] == [4, 4]
+    assert card.count('aria-label="area"') == 2
+    # Both start at step 0, and Pass@16 lies above Mean@16 all the way.
+    mean, passed = (re.findall(r"([\d.]+),([\d.]+)", line) for line in lines)
+    assert [x for x, _ in mean] == [x for x, _ in passed]
+    assert all(float(above) < float(below) for (_, below), (_, above) in zip(mean, passed, strict=True))
+
+
+def test_before_and_after_alone_are_no_course_over_the_steps(tmp_path):
+    run = make_run(tmp_path / "run", steps=5, evaluated=(0.1, 0.2))
+    dom, _ = opened(write_report(run.path), tmp_path / "profile")
+    assert "Held-out problems" not in drawn_titles(dom)
+
+
 def test_a_graded_reward_has_a_chart_of_its_own_and_missing_metrics_have_none(tmp_path):
     run = RunDirectory.create(tmp_path / "run")
     run.write_config({"task": "reasoning_gym:chain_sum", "method": "grpo"})

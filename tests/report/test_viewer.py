@@ -145,6 +145,12 @@ def test_on_a_phone_a_tap_chooses_a_token_and_a_finger_that_scrolls_does_not(ope
     assert facts(page)["position"] == "3 of 6, response 1"
 
 
+def test_the_report_does_not_scroll_sideways_on_a_phone(opened):
+    page = opened({5: rollout_rows(5, length=40)}, **PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("innerWidth") == 390
+
+
 def test_a_click_chooses_what_lies_under_a_pointer_that_has_not_moved_since_the_keys(opened):
     page = opened({5: rollout_rows(5)})
     page.click(cell(1, 1))
@@ -214,10 +220,10 @@ def test_a_screen_reader_is_told_the_token_and_its_value(opened):
 
 
 def test_text_that_turns_around_what_follows_is_escaped_in_prompts_as_in_tokens(opened):
-    prompt = "first \u202eabc\x1b\n\tمرحبا"
+    prompt = f"first \u202eabc\x1b\n\t{HOSTILE[2]}"
     page = opened({5: [{**row, "prompt": prompt} for row in rollout_rows(5)]})
-    assert page.locator("#prompt").evaluate("node => node.textContent") == "first \\u202eabc␛\n\tمرحبا"
-    assert page.locator("#group option").first.inner_text() == "1: first \\u202eabc␛ مرحبا (1 of 4 right)"
+    assert page.locator("#prompt").evaluate("node => node.textContent") == f"first \\u202eabc␛\n\t{HOSTILE[2]}"
+    assert page.locator("#group option").first.inner_text() == f"1: first \\u202eabc␛ {HOSTILE[2]} (1 of 4 right)"
 
 
 def test_steps_prompts_and_quantities_can_be_chosen(opened):

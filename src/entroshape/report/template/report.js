@@ -19,11 +19,14 @@
     outcome: [{
       title: "Pass@k on held-out problems",
       note: "Share of problems that at least one of k samples solves, with 95 % bands over problems.",
-      format: PERCENT, series: {}, draw: drawPassCurves, present: data.evaluations.some((e) => e.samples > 1),
+      format: PERCENT, series: {}, draw: drawPassCurves, curves: passCurves, present: data.evaluations.some((e) => e.samples > 1),
     }],
     learning: [
       { title: "Success rate", note: "Share of responses that the verifier accepts: of those sampled in training, and of those to held-out problems.",
         format: PERCENT, from0: true, heldOut: true, series: { success_rate: ["training", BLUE] } },
+      // Two evaluations are the table's before and after: a course of its own takes a third.
+      { title: "Held-out problems", note: "Every evaluation on the way: responses that are right, and problems that one of n responses solves, with 95 % bands over problems.",
+        format: PERCENT, series: {}, draw: drawHeldOut, curves: heldOutCurves, present: data.evaluations.length > 2 },
       { title: "Reward", note: "Mean over the sampled responses.", format: NUMBER, series: { reward: ["reward", BLUE] }, present: !rewardIsSuccess() },
       { title: "Entropy", note: "Of the sampling policy, in nats per token: in responses that succeed, that fail, and in all.",
         format: NUMBER, from0: true, series: { entropy_success: ["successes", BLUE], entropy_failure: ["failures", VERMILLION], entropy: ["all", INK, "dashed"] } },
@@ -146,26 +149,39 @@
     return curves;
   }
 
+  /** Mean@n and Pass@n of each evaluation; of the fewest samples if their numbers differ, so that all are of one n. */
+  function heldOutCurves() {
+    const n = d3.min(data.evaluations, ({ samples }) => samples);
+    const curve = (k, label, colour) => ({ label, colour, points: data.evaluations.map(({ step, curve }) => ({ ...curve[k - 1], step })) });
+    return [curve(1, `Mean@${n}`, VERMILLION), ...(n > 1 ? [curve(n, `Pass@${n}`, BLUE)] : [])];
+  }
+
+  function drawHeldOut(chart, series, width) {
+    const curves = heldOutCurves();
+    return frame(width, chart.format, { zero: true }, [...bands(curves, "step"), ...tip(bandTips(curves, "step", "step"), "step")]);
+  }
+
+  /** Each curve with its band, and dots at the points for which `dotted` says so. */
+  const bands = (curves, x, dotted = () => true) => curves.flatMap(({ points, colour }) => [
+    Plot.areaY(points, { x, y1: "low", y2: "high", fill: colour, fillOpacity: 0.2 }),
+    Plot.lineY(points, { x, y: "value", stroke: colour, strokeWidth: 2.2 }),
+    Plot.dot(points.filter(dotted), { x, y: "value", fill: colour, r: 3 }),
+  ]);
+
+  /** One row a place on the x axis, with the values of all curves that reach it. */
+  const bandTips = (curves, x, name) => d3.groups(curves.flatMap(({ label, points }) => points.map((point) => ({ label, ...point }))), (point) => point[x])
+    .map(([place, points]) => {
+      const lines = points.map(({ label, value, low, high }) => `${label}: ${PERCENT.text(value)} (${PERCENT.text(low)} to ${PERCENT.text(high)})`);
+      return { [x]: place, value: points.at(-1).value, text: [`${name} ${place}`, ...lines].join("\n") };
+    });
+
   function drawPassCurves(chart, series, width) {
     const curves = passCurves();
-    const ks = curves.flatMap(({ points }) => points.map(({ k }) => k));
-    const most = d3.max(ks);
-    const marks = curves.flatMap(({ points, colour }) => [
-      Plot.areaY(points, { x: "k", y1: "low", y2: "high", fill: colour, fillOpacity: 0.2 }),
-      Plot.lineY(points, { x: "k", y: "value", stroke: colour, strokeWidth: 2.2 }),
-      Plot.dot(points.filter(({ k }) => Number.isInteger(Math.log2(k)) || k === points.length), { x: "k", y: "value", fill: colour, r: 3 }),
-    ]);
-    const tips = d3.range(1, most + 1).map((k) => {
-      const present = curves.filter(({ points }) => points.length >= k);
-      const lines = present.map(({ label, points }) => {
-        const { value, low, high } = points[k - 1];
-        return `${label}: ${PERCENT.text(value)} (${PERCENT.text(low)} to ${PERCENT.text(high)})`;
-      });
-      return { k, value: present.at(-1).points[k - 1].value, text: [`k = ${k}`, ...lines].join("\n") };
-    });
+    const most = d3.max(curves, ({ points }) => points.length);
     const ticks = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
     const x = { type: "log", base: 2, label: "k (samples)", ticks, tickFormat: "d", domain: [1, most], height: 330 };
-    return frame(width, chart.format, { zero: true }, [...marks, ...tip(tips, "k")], x);
+    const marks = bands(curves, "k", ({ k }, i, points) => Number.isInteger(Math.log2(k)) || k === points.length);
+    return frame(width, chart.format, { zero: true }, [...marks, ...tip(bandTips(curves, "k", "k ="), "k")], x);
   }
 
   // --- the page -----------------------------------------------------------------------------------------------------
@@ -177,7 +193,7 @@
   };
 
   function legend(chart, series) {
-    const entries = chart.draw === drawPassCurves ? passCurves() : series.map(({ label, colour, dashed }) => ({ label, colour, dashed }));
+    const entries = chart.curves ? chart.curves() : series.map(({ label, colour, dashed }) => ({ label, colour, dashed }));
     if (chart.heldOut && data.evaluations.length) entries.push({ label: "held-out, 95 % interval", colour: VERMILLION });
     if (entries.length < 2) return [];
     return [element("ul", { className: "legend" }, ...entries.map(({ label, colour, dashed }) => {
