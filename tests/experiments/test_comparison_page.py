@@ -1,6 +1,7 @@
 """The comparison's page in a real browser: forest plot, curves and table drawn, hostile names as text."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -81,6 +82,116 @@ def test_everything_is_drawn_without_a_word_on_the_console(arms, seeds, tmp_path
     assert "owned" not in dom.partition("</title>")[0]
 
 
+@pytest.fixture(scope="module")
+def browser():
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
+    with driver.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shown(browser, tmp_path):
+    """``shown(comparison)``: its page, open in a browser of the width that is asked for."""
+    pages = []
+
+    def show(comparison, width=1280):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(write_page(comparison, tmp_path).resolve().as_uri())
+        pages.append(page)
+        return page
+
+    yield show
+    for page in pages:
+        page.close()
+
+
+MANY = ("dapo", "gtpo", *(f"gtpo:comparison_scope=batch:alpha2={i / 100}" for i in range(1, 15)))
+
+
+def alike(comparison, steps=30):
+    """The same with arms that do not differ, after that many steps."""
+    first = record("", 0)
+    for each in comparison.records:
+        each["after"] = first["after"]
+        each["curves"] = {name: values[:steps] for name, values in first["curves"].items()}
+    return comparison
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_curves_of_the_held_out_problems_are_drawn_with_their_bands(shown):
+    page = shown(evaluated(compared()))
+    for title in ("mean@4 over the steps", "pass@4 over the steps"):
+        card = page.locator(f"figure:has(h3:text-is('{title}'))")
+        assert card.locator("[aria-label=line] path").count() == 3
+        assert card.locator("[aria-label=area] path").count() == 3
+        assert card.locator("[aria-label=dot] circle").count() == 12  # three arms, each at 0, 10, 20 and 30
+    assert shown(compared()).locator("h3:has-text('over the steps')").count() == 0
+
+
+@pytest.mark.slow
+@needs_browser
+def test_where_nothing_differs_no_bar_is_drawn_and_no_space_is_left(shown):
+    page = shown(alike(compared()))
+    widths = page.locator("#forest [aria-label=rule] line").evaluate_all(
+        "lines => lines.map(line => Math.abs(line.x2.baseVal.value - line.x1.baseVal.value))"
+    )
+    assert max(widths) == 0
+    ticks = page.locator("#forest [aria-label='x-axis tick label'] text").all_text_contents()
+    assert (ticks[0].replace("\u2212", "-"), ticks[-1]) == ("-1.0", "1.0")
+    assert page.locator("#forest").bounding_box()["height"] < 150
+
+
+@pytest.mark.slow
+@needs_browser
+def test_steps_of_a_short_comparison_are_whole(shown):
+    page = shown(alike(compared(), steps=3))
+    card = page.locator("figure:has(h3:text-is('Success rate'))")
+    assert card.locator("[aria-label='x-axis tick label'] text").all_text_contents() == ["1", "2", "3"]
+
+
+@pytest.mark.slow
+@needs_browser
+def test_a_difference_of_shares_is_in_percentage_points(shown):
+    page = shown(compared())
+    assert "difference in mean@4, percentage points" in page.locator("#forest").text_content()
+    dot = page.locator("#forest [aria-label=dot] circle[r='5']").first.bounding_box()
+    page.mouse.move(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
+    assert "+5.0 points (+5.0 to +5.0)" in page.locator("#forest [aria-label=tip]").text_content().replace("  ", " ")
+
+
+@pytest.mark.slow
+@needs_browser
+def test_arms_of_one_colour_have_swatches_of_their_own(shown):
+    labels = shown(compared(MANY, seeds=1)).locator("#arms label")
+    looks = labels.evaluate_all(
+        """labels => labels.map(label => { const { borderTopColor: colour, borderTopStyle: style } =
+            getComputedStyle(label, "::after"); return `${colour} ${style}`; })"""
+    )
+    assert len(set(looks)) == len(looks) == 16
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_table_of_many_arms_fits_a_screen_and_keeps_names_beside_figures_on_a_phone(shown):
+    comparison = compared(MANY, seeds=5)
+    for each in comparison.records:
+        noise = 0.01234 * math.sin(7 * each["seed"] + len(each["arm"]))
+        more = {"pass@16": 0.7 + noise, "pass@32": 0.8 + noise, "entropy": 0.2 + noise, "length": 24.1 + 30 * noise}
+        each["after"] = {**each["after"], **more}
+    page = shown(comparison)
+    assert page.locator(".scroll").evaluate("node => node.scrollWidth - node.clientWidth") == 0
+    assert page.locator("#table tbody tr").first.all_inner_texts() == ["before\t\t10.0 %\t50.0 %\t-\t-\t0.3\t20"]
+    phone = shown(comparison, width=390)
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    phone.locator(".scroll").evaluate("node => { node.scrollLeft = 200; }")
+    name, scroll = (phone.locator(each).bounding_box() for each in ("#table tbody tr:last-child th", ".scroll"))
+    assert name["x"] == pytest.approx(scroll["x"], abs=1)
+    assert name["width"] < 0.45 * scroll["width"]
+
+
 def test_the_page_holds_what_the_statistics_say():
     data = page_data(compared())
     gtpo = data["arms"][1]
@@ -90,6 +201,44 @@ def test_the_page_holds_what_the_statistics_say():
     first, last = gtpo["curves"]["success_rate"][0], gtpo["curves"]["success_rate"][-1]
     assert first["low"] < first["mean"] < first["high"] < last["mean"]
     json.dumps(data, allow_nan=False)
+
+
+def evaluated(comparison, *, missing=()):
+    """The same with evaluations on the way at steps 10 and 20; those of ``missing`` (arm, seed) have only the first."""
+    for record in comparison.records:
+        first = {**record["before"], "mean@4": 0.2 + 0.01 * record["seed"], "pass@4": 0.55 + 0.01 * record["seed"]}
+        second = {**first, "mean@4": 0.25, "pass@4": 0.6}
+        record["evaluations"] = {"10": first, "20": second}
+        if (record["arm"], record["seed"]) in missing:
+            del record["evaluations"]["20"]
+    return comparison
+
+
+def test_evaluations_on_the_way_become_curves_of_mean_and_pass_between_before_and_after():
+    data = page_data(evaluated(compared(), missing=[("gtpo", 1)]))
+    assert data["held_out"] == {"mean": "mean@4", "pass": "pass@4"}
+    dapo, gtpo = (arm["curves"]["held_out_mean"] for arm in data["arms"][:2])
+    assert [point["x"] for point in dapo] == [0, 10, 20, 30]
+    assert [point["mean"] for point in dapo] == pytest.approx([0.1, 0.21, 0.25, 0.3 + 0.005 / 3], rel=1e-3)
+    assert dapo[1]["low"] < dapo[1]["mean"] < dapo[1]["high"]
+    assert [point["x"] for point in gtpo] == [0, 10, 30]  # what all seeds have
+    assert page_data(compared())["arms"][0]["curves"]["held_out_mean"] == []
+
+
+def test_bands_are_not_drawn_where_no_value_can_lie_and_the_figures_are_what_they_were():
+    comparison = compared(seeds=2)
+    for record in comparison.records:
+        record["pass_curve"] = [0.2 + 0.6 * record["seed"]] * 4
+        record["after"]["pass@4"] = 0.2 + 0.6 * record["seed"] * (record["arm"] == "gtpo")
+        record["curves"]["entropy"] = [0.1 + 0.4 * record["seed"]] * 30
+        record["curves"]["share_cut"] = [0.01 * record["seed"]] * 30
+        record["curves"]["reward"] = [1.0 * record["seed"]] * 30
+    gtpo = page_data(comparison)["arms"][1]
+    assert {(point["low"], point["high"]) for point in gtpo["pass"]} == {(0.0, 1.0)}
+    assert {point["low"] for name in ("entropy", "share_cut") for point in gtpo["curves"][name]} == {0.0}
+    assert gtpo["curves"]["entropy"][0]["high"] > 1
+    assert gtpo["curves"]["reward"][0]["low"] < -1  # a reward may be negative
+    assert gtpo["differences"]["pass@4"]["low"] < -1
 
 
 def test_one_seed_has_no_band():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,16 @@ from entroshape.runs.files import write_aside
 
 SCRIPTS = (*CHARTS, "template/comparison.js")
 FILE = "comparison.html"
+SHARE, AMOUNT, ANY = (0.0, 1.0), (0.0, np.inf), (-np.inf, np.inf)
+RANGES = {
+    name: SHARE if name in ("success_rate", "share_cut") else ANY if name == "reward" else AMOUNT for name in CURVES
+}
+"""Where values of each curve of training can lie: bands are not drawn outside."""
+
+Records = Sequence[dict[str, Any]]
+Point = dict[str, float]
+"""``x``, ``mean``, ``low`` and ``high``."""
+
 MAX_POINTS = 200
 """Longer curves are drawn as means over equal stretches of steps."""
 
@@ -60,8 +70,13 @@ def page_text(comparison: Comparison) -> dict[str, Any]:
 def page_data(comparison: Comparison) -> dict[str, Any]:
     """What the page's script draws: arms with their spreads, differences, curves and single seeds."""
     metrics = [*shown_metrics(comparison), *(name for name in comparison.metrics() if name in ("entropy", "length"))]
+    held_out = _held_out_metrics(comparison)
+    summaries = summarize(comparison)
     return {
         "baseline": comparison.baseline,
+        "held_out": held_out,
+        # Training starts from the same weights in all arms, and the evaluation before it is shared.
+        "before": {name: each.mean for name, each in summaries[0].before.items()} if summaries else {},
         "metrics": [{"name": name, "share": is_share(name)} for name in metrics],
         "arms": [
             {
@@ -73,11 +88,30 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
                     for name, each in summary.differences.items()
                 },
                 "seeds": _seeds(comparison, summary.arm, summary.against, metrics),
-                "pass": _banded(comparison, summary.arm, None),
-                "curves": {name: _banded(comparison, summary.arm, name) for name in CURVES},
+                "pass": _pass_curve(_records(comparison, summary.arm)),
+                "curves": _curves(_records(comparison, summary.arm), held_out),
             }
-            for summary in summarize(comparison)
+            for summary in summaries
         ],
+    }
+
+
+def _held_out_metrics(comparison: Comparison) -> dict[str, str]:
+    """``mean`` and ``pass``: which metrics of the held-out problems are drawn over the steps, Mean@n and Pass@n."""
+    names = shown_metrics(comparison)
+    kinds = {kind: [name for name in names if name.startswith(f"{kind}@")] for kind in ("mean", "pass")}
+    return {kind: own[-1] for kind, own in kinds.items() if own}
+
+
+def _records(comparison: Comparison, arm: str) -> Records:
+    return [record for record in comparison.records if record["arm"] == arm]
+
+
+def _curves(records: Records, held_out: Mapping[str, str]) -> dict[str, list[Point]]:
+    """An arm's curves over the steps: those of the held-out problems and of training."""
+    return {
+        **{f"held_out_{kind}": _held_out_curve(records, name) for kind, name in held_out.items()},
+        **{name: _training_curve(records, name) for name in CURVES},
     }
 
 
@@ -92,24 +126,48 @@ def _seeds(comparison: Comparison, arm: str, against: str | None, metrics: Seque
     }
 
 
-def _banded(comparison: Comparison, arm: str, curve: str | None) -> list[dict[str, float]]:
-    """Mean over seeds and its 95 % interval: of a curve of training over steps, or of Pass@k over ``k``."""
-    records = [record for record in comparison.records if record["arm"] == arm]
-    if curve is None:
-        rows = [record["pass_curve"] for record in records]
-        places = list(range(1, 1 + min(len(row) for row in rows)))
-    else:
-        rows = [_filled(record["curves"][curve]) for record in records if curve in record["curves"]]
-        if not rows or any(not row for row in rows):
-            return []
-        places = records[0]["curves"]["step"][: min(len(row) for row in rows)]
-    values = np.array([row[: len(places)] for row in rows])
-    stretch = -(-len(places) // MAX_POINTS) if curve else 1
-    smooth = _smoothed(values, max(1, len(places) // 20)) if curve else values
-    mean, reach = smooth.mean(axis=0), _reach(smooth)
+def _pass_curve(records: Records) -> list[Point]:
+    """Pass@k after training, over ``k``."""
+    rows = [record["pass_curve"] for record in records]
+    places = list(range(1, 1 + min(len(row) for row in rows)))
+    return _points(places, np.array([row[: len(places)] for row in rows]), SHARE)
+
+
+def _training_curve(records: Records, name: str) -> list[Point]:
+    """A curve of training over the steps, each point a mean over the steps just before it."""
+    rows = [_filled(record["curves"][name]) for record in records if name in record["curves"]]
+    if not rows or any(not row for row in rows):
+        return []
+    places = records[0]["curves"]["step"][: min(len(row) for row in rows)]
+    smooth = _smoothed(np.array([row[: len(places)] for row in rows]), max(1, len(places) // 20))
+    stretch = -(-len(places) // MAX_POINTS)
+    return _points(places, smooth, RANGES[name])[stretch - 1 :: stretch]
+
+
+def _held_out_curve(records: Records, metric: str) -> list[Point]:
+    """A metric of the held-out problems: before training, at the evaluations that all runs have, and after."""
+    runs = [
+        {0: record["before"], **{int(step): each for step, each in record["evaluations"].items()}}
+        | {record["steps"]: record["after"]}
+        for record in records
+    ]
+    values = [{step: each[metric] for step, each in run.items() if each.get(metric) is not None} for run in runs]
+    places = sorted(set.intersection(*(set(run) for run in values)))
+    if not any(record["evaluations"] for record in records) or len(places) < 3:
+        return []
+    return _points(places, np.array([[run[step] for step in places] for run in values]), SHARE)
+
+
+def _points(places: Sequence[int], values: NDArray[np.float64], possible: tuple[float, float]) -> list[Point]:
+    """Means over seeds of ``values`` (``[seeds, places]``) and their 95 % intervals, for drawing.
+
+    Student's t knows nothing of what is ``possible``: of few seeds, its ends lie outside, where nothing can be drawn.
+    """
+    mean, reach = values.mean(axis=0), _reach(values)
+    low, high = np.clip([mean - reach, mean + reach], *possible)
     return [
-        {"x": places[i], "mean": _short(mean[i]), "low": _short(mean[i] - reach[i]), "high": _short(mean[i] + reach[i])}
-        for i in range(stretch - 1, len(places), stretch)
+        {"x": places[i], "mean": _short(mean[i]), "low": _short(low[i]), "high": _short(high[i])}
+        for i in range(len(places))
     ]
 
 

@@ -5,11 +5,14 @@
   const data = JSON.parse(document.getElementById("comparison-data").textContent);
   const [INK, MUTED, LINE, CARD] = ["ink", "muted", "line", "card"].map((name) => `var(--${name})`);
   const COLOURS = ["blue", "vermillion", "green", "orange", "purple", "gray"].map((name) => `var(--${name})`);
+  const DASHES = [undefined, "6 3", "2 3"]; // of a second and a third round of the colours
   const FIRST = 4; // arms beside the baseline that are drawn until the reader chooses
-  const PERCENT = { scale: 100, text: d3.format(".1f"), signed: d3.format("+.1f"), unit: " %" };
-  const NUMBER = { scale: 1, text: d3.format(".3~g"), signed: d3.format("+.3~g"), unit: "" };
+  const PERCENT = { scale: 100, text: d3.format(".1f"), signed: d3.format("+.1f"), unit: " %", points: " points" };
+  const NUMBER = { scale: 1, text: d3.format(".3~g"), signed: d3.format("+.3~g"), unit: "", points: "" };
   const CURVES = [
     { key: "pass", title: "Pass@k on held-out problems", note: "Share of problems that at least one of k samples solves.", x: "k (samples)", percent: true },
+    ...["mean", "pass"].filter((kind) => data.held_out[kind]).map((kind) => ({ key: `held_out_${kind}`, title: `${data.held_out[kind]} over the steps`,
+      note: `Of held-out problems, at every evaluation: ${kind === "mean" ? "share of responses that are right" : "share of problems that a sample solves"}.`, x: "step", percent: true, dots: true })),
     { key: "success_rate", title: "Success rate", note: "Of the responses sampled in training.", x: "step", percent: true },
     { key: "entropy", title: "Entropy", note: "Of the sampling policy, nats per token.", x: "step" },
     { key: "entropy_success", title: "Entropy of successes", note: "Nats per token.", x: "step" },
@@ -31,7 +34,7 @@
   const others = data.arms.filter((arm) => arm.name !== data.baseline);
   const colours = new Map(others.map((arm, i) => [arm.name, COLOURS[i % COLOURS.length]]));
   colours.set(data.baseline, INK);
-  const dashes = new Map(others.map((arm, i) => [arm.name, [undefined, "6 3", "2 3"][Math.floor(i / COLOURS.length) % 3]]));
+  const dashes = new Map(others.map((arm, i) => [arm.name, DASHES[Math.floor(i / COLOURS.length) % DASHES.length]]));
   const drawn = new Set([data.baseline, ...others.slice(0, FIRST).map((arm) => arm.name)]);
 
   function fillArms() {
@@ -40,6 +43,7 @@
       box.addEventListener("change", () => { box.checked ? drawn.add(arm.name) : drawn.delete(arm.name); drawCurves(); });
       const label = element("label", {}, box, arm.name);
       label.style.setProperty("--key", colours.get(arm.name));
+      label.className = ["", "dashed", "dotted"][DASHES.indexOf(dashes.get(arm.name))];
       return label;
     }));
   }
@@ -62,20 +66,22 @@
     const rows = data.arms.filter((arm) => arm.differences[metric.name]).map((arm) => {
       const { mean, low, high, n, adjusted, seeds_needed: needed } = arm.differences[metric.name];
       const scaled = (value) => (value === null ? null : value * format.scale);
-      const interval = low === null ? "one seed" : `${format.signed(scaled(low))} to ${format.signed(scaled(high))}${format.unit}`;
-      const text = [`${arm.name} - ${arm.against}`, `${format.signed(scaled(mean))}${format.unit}  (${interval})`, `${n} seeds`,
+      const interval = low === null ? "one seed" : `${format.signed(scaled(low))} to ${format.signed(scaled(high))}`;
+      const text = [`${arm.name} - ${arm.against}`, `${format.signed(scaled(mean))}${format.points}  (${interval})`, `${n} seeds`,
         ...(adjusted === null ? [] : [`p adjusted: ${d3.format(".2~g")(adjusted)}`]), ...(n > 1 ? [`seeds needed: ${needed ?? "more than 100,000"}`] : [])].join("\n");
       return { name: arm.name, mean: scaled(mean), low: scaled(low ?? mean), high: scaled(high ?? mean), stands: adjusted !== null && adjusted < 0.05, text };
     });
     if (!rows.length) { plot.replaceChildren(element("p", { className: "empty" }, "Nothing to hold against the baseline yet.")); return; }
     const single = data.arms.flatMap((arm) => (arm.seeds[metric.name] ?? []).map((value) => ({ name: arm.name, value: value * format.scale })));
+    // Where nothing differs there is no stretch of the axis to spread over: a bar would run over all of it.
+    const flat = [...single, ...rows.flatMap(({ low, high }) => [{ value: low }, { value: high }])].every(({ value }) => value === 0);
     const colour = (row) => (row.stands ? "var(--blue)" : MUTED);
     const longest = d3.max(rows, (row) => row.name.length);
     const width = Math.max(320, plot.clientWidth);
     const narrow = width < 560;
     const svg = Plot.plot({
       width, height: 60 + (narrow ? 44 : 30) * rows.length, marginLeft: narrow ? 8 : Math.min(0.5 * width, 16 + 7 * longest), marginRight: 20, marginBottom: 40, style: STYLE,
-      x: { label: `difference in ${metric.name}${metric.share ? ", points of a per cent" : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, zero: true, ticks: narrow ? 5 : 9 },
+      x: { label: `difference in ${metric.name}${metric.share ? ", percentage points" : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, zero: true, ticks: narrow ? 5 : 9, domain: flat ? [-1, 1] : undefined },
       y: { domain: rows.map((row) => row.name), label: null, axis: null },
       marks: [
         Plot.gridX({ stroke: LINE, strokeOpacity: 1, ticks: narrow ? 5 : 9 }),
@@ -112,9 +118,9 @@
       const rows = data.arms.filter((arm) => drawn.has(arm.name)).flatMap((arm) => pointsOf(arm, chart)
         .map(({ x, mean, low, high }) => ({ name: arm.name, x, mean: scale * mean, low: scale * low, high: scale * high })));
       if (!rows.length) { chart.plot.replaceChildren(element("p", { className: "empty" }, "Tick an arm above.")); continue; }
-      const most = d3.max(rows, (row) => row.x);
+      const [least, most] = d3.extent(rows, (row) => row.x);
       const powers = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
-      const x = chart.key === "pass" ? { type: "log", base: 2, ticks: powers, tickFormat: "d" } : { ticks: 6, tickFormat: "~s" };
+      const x = chart.key === "pass" ? { type: "log", base: 2, ticks: powers, tickFormat: "d" } : { ticks: Math.max(1, Math.min(6, most - least)), tickFormat: "~s" }; // no tick between two steps
       const text = chart.percent ? (value) => `${d3.format(".1f")(value)} %` : d3.format(".3~g");
       const tips = d3.groups(rows, (row) => row.x).map(([place, at]) => ({ x: place, mean: d3.max(at, (row) => row.mean),
         text: [`${chart.key === "pass" ? "k =" : "step"} ${place}`, ...d3.sort(at, (row) => -row.mean).map((row) => `${row.name}: ${text(row.mean)}`)].join("\n") }));
@@ -127,6 +133,7 @@
           Plot.areaY(rows, { x: "x", y1: "low", y2: "high", z: "name", fill: (row) => colours.get(row.name), fillOpacity: 0.13 }),
           ...[...new Set(rows.map((row) => row.name))].map((name) => Plot.lineY(rows.filter((row) => row.name === name),
             { x: "x", y: "mean", stroke: colours.get(name), strokeWidth: name === data.baseline ? 2.4 : 1.8, strokeDasharray: dashes.get(name) })),
+          ...(chart.dots ? [Plot.dot(rows, { x: "x", y: "mean", fill: (row) => colours.get(row.name), r: 2.5 })] : []),
           Plot.ruleX(tips, Plot.pointerX({ x: "x", stroke: MUTED, strokeOpacity: 0.6 })),
           Plot.tip(tips, Plot.pointerX({ x: "x", y: "mean", title: "text", fill: CARD, stroke: MUTED, fontSize: 12, lineHeight: 1.3 })),
         ],
@@ -141,10 +148,17 @@
 
   function fillTable() {
     const head = element("tr", {}, element("th", {}, ""), element("th", {}, "seeds"), ...data.metrics.map((each) => element("th", {}, each.name)));
-    const body = data.arms.map((arm) => element("tr", {}, element("th", { scope: "row" }, arm.name),
+    const before = element("tr", {}, element("th", { scope: "row" }, "before"), element("td", {}), ...data.metrics.map(({ name, ...each }) => {
+      const format = formatOf(each);
+      return element("td", {}, name in data.before ? `${format.text(data.before[name] * format.scale)}${format.unit}` : "-");
+    }));
+    const body = data.arms.map((arm) => element("tr", {}, element("th", { scope: "row" }, ...breakable(arm.name)),
       element("td", {}, String(d3.max(Object.values(arm.after), (each) => each.n))), ...data.metrics.map((each) => cell(arm, each))));
-    document.getElementById("table").append(element("thead", {}, head), element("tbody", {}, ...body));
+    document.getElementById("table").append(element("thead", {}, head), element("tbody", {}, before, ...body));
   }
+
+  /** A name that may be broken where its options are. */
+  const breakable = (name) => name.split(/(?<=[:=,_])/).flatMap((part) => [part, element("wbr")]);
 
   function cell(arm, each) {
     const [format, after, difference] = [formatOf(each), arm.after[each.name], arm.differences[each.name]];
@@ -152,8 +166,11 @@
     const error = after.se === null ? "" : ` ± ${format.text(after.se * format.scale)}`;
     const node = element("td", {}, `${format.text(after.mean * format.scale)}${error}${format.unit}`);
     if (difference && difference.low !== null) {
-      const [mean, low, high] = [difference.mean, difference.low, difference.high].map((value) => format.signed(value * format.scale));
-      node.append(element("small", {}, `${mean} (${low} to ${high}), ${difference.seeds_needed ?? "> 100,000"} seeds`));
+      const ends = [difference.mean, difference.low, difference.high];
+      // As many decimals for all three as the largest takes for two digits.
+      const signed = each.share ? format.signed : d3.format(`+.${d3.precisionFixed(d3.max(ends, Math.abs) / 10 || 1)}f`);
+      const [mean, low, high] = ends.map((value) => signed(value * format.scale));
+      node.append(element("small", {}, `${mean} `, element("span", {}, `(${low} to ${high})`)), element("small", {}, `${difference.seeds_needed ?? "> 100,000"} seeds`));
       node.classList.toggle("clear", difference.adjusted !== null && difference.adjusted < 0.05);
     }
     return node;
