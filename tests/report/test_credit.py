@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_inputs import make_run, rollout_rows
 
+from entroshape.report import write_report
 from entroshape.report.credit import by_halves, compact, credit_data, groups_of
+from entroshape.report.html import embedded_json
 
 
 @pytest.fixture
@@ -59,18 +61,18 @@ def test_a_response_of_one_token_is_a_list_of_one():
 def test_steps_that_do_not_fit_are_counted_and_the_ends_are_kept(run):
     for step in range(1, 12):
         run.write_rollouts(step, rollout_rows(step))
-    whole = len(json.dumps(credit_data(run)["steps"]))
+    whole = len(embedded_json(credit_data(run)["steps"]))
     data = credit_data(run, budget=whole // 3)
     kept = [step["step"] for step in data["steps"]]
     assert {1, 11} <= set(kept)
     assert kept == sorted(kept)
     assert data["left_out"]["steps"] == 11 - len(kept) > 0
-    assert len(json.dumps(data["steps"])) <= whole // 3 + 1000
+    assert len(embedded_json(data["steps"])) <= whole // 3
 
 
 def test_of_a_step_that_is_too_large_by_itself_whole_groups_are_kept(run):
     run.write_rollouts(1, rollout_rows(1, groups=10))
-    whole = len(json.dumps(credit_data(run)["steps"]))
+    whole = len(embedded_json(credit_data(run)["steps"]))
     data = credit_data(run, budget=whole // 2)
     groups = data["steps"][0]["groups"]
     assert data["left_out"]["groups"] == 10 - len(groups) > 0
@@ -82,6 +84,35 @@ def test_of_a_group_that_is_too_large_by_itself_at_least_one_response_is_kept(ru
     data = credit_data(run, budget=100)
     assert len(data["steps"][0]["groups"][0]["responses"]) == 1
     assert data["left_out"] == {"steps": 0, "groups": 0, "responses": 3}
+
+
+WIDE = {
+    "Chinese": lambda row, column: chr(0x4E00 + (997 * row + column) % 20_000),
+    "markup": lambda row, column: f"<{row}&{column}>",
+    "one letter": lambda row, column: "a",
+}
+
+
+@pytest.mark.parametrize("token", WIDE.values(), ids=WIDE)
+@pytest.mark.parametrize("shape", [(1, 16), (8, 2)], ids=["one group", "groups"])
+def test_rollouts_keep_to_the_budget_as_they_stand_in_the_page_whatever_their_tokens(run, token, shape):
+    groups, size = shape
+    for step in (1, 2, 3):
+        run.write_rollouts(step, rollout_rows(step, groups=groups, size=size, length=300, token=token))
+    whole = credit_data(run)
+    for share in (0.1, 0.5, 0.9):
+        budget = int(share * len(embedded_json(whole)))
+        data = credit_data(run, budget=budget)
+        assert 0.4 * budget < len(embedded_json(data)) <= budget + 100
+        used = {place for step in data["steps"] for group in step["groups"] for each in group["responses"]
+                for place in each["tokens"]}  # fmt: skip
+        assert used == set(range(len(data["tokens"])))  # no token of what was left out
+
+
+def test_a_report_of_160000_distinct_tokens_stays_below_5_mb(run):
+    rows = rollout_rows(3, groups=1, size=16, length=10_000, token=lambda row, column: f"<<<{row}{column}>>>")
+    run.write_rollouts(3, [{**row, "token_ids": list(range(len(row["tokens"])))} for row in rows])
+    assert write_report(run.path).stat().st_size < 5_000_000
 
 
 @given(st.integers(0, 40), st.integers(1, 40))

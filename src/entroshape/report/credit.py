@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
-
+from entroshape.report.html import embedded_json
 from entroshape.runs import RunDirectory
 
 BUDGET = 3_000_000
-"""Bytes of JSON that a report spends on rollouts; with the charts' library it then stays well below 5 MB."""
+"""Bytes of the page that a report spends on rollouts; with the charts' library it then stays well below 5 MB."""
 
 QUANTITIES = ("entropy", "shaped_reward", "advantage")
 Response = Mapping[str, Any]
 """A row of :meth:`entroshape.runs.RunDirectory.read_rollouts`."""
+
+V = TypeVar("V")
 
 
 class Vocabulary:
@@ -24,6 +24,8 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self.tokens: list[tuple[str, int]] = []
+        self.size = 0
+        """Bytes that the tokens take in the page: a character that is escaped there takes six."""
         self._places: dict[tuple[str, int], int] = {}
 
     def place(self, text: str, token_id: int) -> int:
@@ -32,7 +34,15 @@ class Vocabulary:
         if token not in self._places:
             self._places[token] = len(self.tokens)
             self.tokens.append(token)
+            self.size += _size(token)
         return self._places[token]
+
+    def cut(self, count: int) -> None:
+        """Forgets all tokens but the first ``count``: those of rollouts that are left out after all."""
+        for token in self.tokens[count:]:
+            del self._places[token]
+            self.size -= _size(token)
+        del self.tokens[count:]
 
 
 def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
@@ -43,7 +53,7 @@ def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
 
     Args:
         run: a run directory.
-        budget: bytes of JSON that the rollouts may take, about.
+        budget: bytes that the rollouts and their tokens may take in the page.
 
     Returns:
         ``steps`` (each ``step`` and ``groups``), ``tokens`` (the :class:`Vocabulary`), and ``left_out``: how many
@@ -53,19 +63,21 @@ def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
         ValueError: a file of the rollouts is damaged.
     """
     steps: list[dict[str, Any]] = []
-    vocabulary, spent = Vocabulary(), 0
+    vocabulary, spent = Vocabulary(), 0  # bytes of the steps, without those of the tokens
     left_out = {"steps": 0, "groups": 0, "responses": 0}
     for step in by_halves(run.rollout_steps()):
-        rows = run.read_rollouts(step)
-        groups = [_group(group, vocabulary) for group in groups_of(rows)]
-        size = len(json.dumps(groups))
-        if not steps and size > budget:
-            whole, groups = groups, _within(groups, budget)
-            left_out["groups"] = len(whole) - len(groups)
-            left_out["responses"] = len(whole[0]["responses"]) - len(groups[0]["responses"])
-        elif spent + size > budget:
-            left_out["steps"] += 1
-            continue
+        rows, known = groups_of(run.read_rollouts(step)), len(vocabulary.tokens)
+        groups = [_group(group, vocabulary) for group in rows]
+        size = _size({"step": step, "groups": groups})
+        if spent + size + vocabulary.size > budget:
+            vocabulary.cut(known)
+            if steps:
+                left_out["steps"] += 1
+                continue
+            groups = _within(rows, vocabulary, budget)
+            left_out["groups"] = len(rows) - len(groups)
+            left_out["responses"] = len(rows[0]) - len(groups[0]["responses"])
+            size = _size({"step": step, "groups": groups})
         spent += size
         steps.append({"step": step, "groups": groups})
     steps.sort(key=lambda each: each["step"])
@@ -121,22 +133,40 @@ def compact(values: Sequence[float]) -> list[float] | float | None:
     return short[0] if len(short) > 1 and len(set(short)) == 1 else short
 
 
+def _size(value: Any) -> int:
+    """Bytes in the page, with the comma behind it."""
+    return len(embedded_json(value)) + 1
+
+
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _within(groups: list[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
+def _within(groups: Sequence[Sequence[Response]], vocabulary: Vocabulary, budget: int) -> list[dict[str, Any]]:
     """As many of the first groups as fit; of a first one that does not, as many of its responses, at least one."""
-    kept, spent = [], 0
-    for group in groups:
-        size = len(json.dumps(group))
-        if spent + size > budget:
+    kept = _first(groups, _group, vocabulary, budget)
+    if kept:
+        return kept
+    prompt = groups[0][0]["prompt"]
+    left = budget - _size(prompt)
+    return [{"prompt": prompt, "responses": _first(groups[0], _response, vocabulary, left, least=1)}]
+
+
+def _first(
+    values: Sequence[V],
+    encode: Callable[[V, Vocabulary], dict[str, Any]],
+    vocabulary: Vocabulary,
+    budget: int,
+    least: int = 0,
+) -> list[dict[str, Any]]:
+    """The first of ``values``, encoded, that fit with their tokens, and at least so many."""
+    kept: list[dict[str, Any]] = []
+    for value in values:
+        known, before = len(vocabulary.tokens), vocabulary.size
+        encoded = encode(value, vocabulary)
+        budget -= _size(encoded) + vocabulary.size - before
+        if budget < 0 and len(kept) >= least:
+            vocabulary.cut(known)
             break
-        kept.append(group)
-        spent += size
-    return kept or [{**groups[0], "responses": _responses_within(groups[0]["responses"], budget)}]
-
-
-def _responses_within(responses: list[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
-    sizes = np.cumsum([len(json.dumps(response)) for response in responses])
-    return responses[: max(1, int((sizes <= budget).sum()))]
+        kept.append(encoded)
+    return kept
