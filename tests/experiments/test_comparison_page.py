@@ -123,7 +123,7 @@ def alike(comparison, steps=30):
 @needs_browser
 def test_the_curves_of_the_held_out_problems_are_drawn_with_their_bands(shown):
     page = shown(evaluated(compared()))
-    for title in ("mean@4 over the steps", "pass@4 over the steps"):
+    for title in ("Mean@4 over the steps", "Pass@4 over the steps"):
         card = page.locator(f"figure:has(h3:text-is('{title}'))")
         assert card.locator("[aria-label=line] path").count() == 3
         assert card.locator("[aria-label=area] path").count() == 3

@@ -11,7 +11,7 @@
   const NUMBER = { scale: 1, text: d3.format(".3~g"), signed: d3.format("+.3~g"), unit: "", points: "" };
   const CURVES = [
     { key: "pass", title: "Pass@k on held-out problems", note: "Share of problems that at least one of k samples solves.", x: "k (samples)", percent: true },
-    ...["mean", "pass"].filter((kind) => data.held_out[kind]).map((kind) => ({ key: `held_out_${kind}`, title: `${data.held_out[kind]} over the steps`,
+    ...["mean", "pass"].filter((kind) => data.held_out[kind]).map((kind) => ({ key: `held_out_${kind}`, title: `${data.held_out[kind].replace(/^./, (c) => c.toUpperCase())} over the steps`,
       note: `Of held-out problems, at every evaluation: ${kind === "mean" ? "share of responses that are right" : "share of problems that a sample solves"}.`, x: "step", percent: true, dots: true })),
     { key: "success_rate", title: "Success rate", note: "Of the responses sampled in training.", x: "step", percent: true },
     { key: "entropy", title: "Entropy", note: "Of the sampling policy, nats per token.", x: "step" },
@@ -170,7 +170,7 @@
       // As many decimals for all three as the largest takes for two digits.
       const signed = each.share ? format.signed : d3.format(`+.${d3.precisionFixed(d3.max(ends, Math.abs) / 10 || 1)}f`);
       const [mean, low, high] = ends.map((value) => signed(value * format.scale));
-      node.append(element("small", {}, `${mean} `, element("span", {}, `(${low} to ${high})`)), element("small", {}, `${difference.seeds_needed ?? "> 100,000"} seeds`));
+      node.append(element("small", {}, `${mean} `, element("span", {}, `(${low} to ${high})`)), element("small", {}, element("span", {}, `${difference.seeds_needed ?? "> 100,000"} seeds`)));
       node.classList.toggle("clear", difference.adjusted !== null && difference.adjusted < 0.05);
     }
     return node;
