@@ -97,7 +97,7 @@ SETTINGS = {
     ),
     "search": Setting(arms=SEARCH, options=["--eval-samples=32", "--old-logprobs=sampler"], seeds=3),
     "longer": Setting(
-        arms=["dapo", "gtpo", "gtpo_surprisal", "dapo_forking", "dapo:epsilon_high=1.0", "gtpo_surprisal:alpha2=0.05"],
+        arms=["dapo", "gtpo", "gtpo_surprisal", "dapo_forking", "dapo:epsilon_high=1.0"],
         options=["--eval-samples=32", "--old-logprobs=sampler", "--steps=300"],
         seeds=3,
     ),

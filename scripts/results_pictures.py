@@ -15,7 +15,7 @@ from entroshape.experiments.table import resolved
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b7480")
 """Okabe and Ito's, which colour-blind readers can tell apart."""
-DRAWN = ("dapo", "gtpo", "gtpo_random", "gtpo_uniform", "grpo_s", "dapo_forking", "gtpo_surprisal")
+DRAWN = ("dapo", "gtpo", "gtpo_random", "gtpo_uniform", "grpo_s", "dapo_forking", "gtpo_surprisal", "dapo:steps=60")
 """Arms whose curves are drawn; the page of the comparison draws all."""
 
 
@@ -43,7 +43,7 @@ def draw_forest(comparison: Comparison, metrics: tuple[str, ...], path: Path) ->
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(summaries)), [summary.arm for summary in summaries])
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(summaries) - 0.4, -0.6)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
