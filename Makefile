@@ -42,8 +42,8 @@ docs: $(VENV)/.test ## Build the documentation site into site/; a warning is an 
 results: $(VENV)/.test ## Train what docs/results.md lacks, then write its tables and pictures (from nothing: hours on 2 cores)
 	$(BIN)/python scripts/results.py
 
-bench: $(VENV)/.test ## Time and memory of the log-probability and entropy kernels beside their peers
-	$(BIN)/python benchmarks/entropy.py
+bench: $(VENV)/.test ## Time and memory beside the peers, into docs/performance.md (a quarter of an hour on 2 cores)
+	set -e; for name in startup shaping entropy step growth memory; do $(BIN)/python benchmarks/$$name.py; done
 
 clean: ## Remove the environment and caches, not your runs
 	rm -rf $(VENV) $(VENV_VERL) $(VENV_VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis

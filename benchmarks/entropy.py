@@ -1,6 +1,6 @@
 """Time and memory of log-probability and entropy: the plain formula, TRL's pair and ours, side by side.
 
-    python benchmarks/entropy.py [--vocab 32000 151936] [--tokens 2048] [--hidden 896] [--json PATH]
+    python benchmarks/entropy.py [--vocab 32000 151936] [--dtype float32 bfloat16] [--tokens 2048] [--hidden 896]
 
 Two peers, each beside ours: from hidden states (an output layer, then its log-softmax in float32) with the layer's
 weight trained or frozen, and from logits that exist already (TRL's ``selective_log_softmax`` and
@@ -15,16 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from side_by_side import in_child, peak_above, ratio, seconds, table, worker_request, write
 from torch import Tensor
 
 from entroshape.credit.entropy import linear_logprob_and_entropy, logprob_and_entropy
@@ -139,7 +137,7 @@ def forget_gradients(x: dict[str, Tensor]) -> None:
 def measure_times(size: Size, repeats: int) -> dict[str, dict[str, list[float]]]:
     """Seconds of each variant and mode, turn by turn."""
     tensors = {source: inputs(size, source) for source in ("hidden", "logits")}
-    seconds: dict[str, dict[str, list[float]]] = {name: {mode: [] for mode in MODES} for name in VARIANTS}
+    taken: dict[str, dict[str, list[float]]] = {name: {mode: [] for mode in MODES} for name in VARIANTS}
     for turn in range(repeats + 1):
         for name, variant in VARIANTS.items():
             for mode in MODES:
@@ -148,9 +146,9 @@ def measure_times(size: Size, repeats: int) -> dict[str, dict[str, list[float]]]
                 elapsed = time.perf_counter() - start
                 forget_gradients(tensors[variant.source])
                 if turn:  # the first turn warms up
-                    seconds[name][mode].append(elapsed)
-        print(f"  V={size.vocab}: timed turn {turn} of {repeats}", file=sys.stderr, flush=True)
-    return seconds
+                    taken[name][mode].append(elapsed)
+        print(f"  V={size.vocab}, {size.dtype}: timed turn {turn} of {repeats}", file=sys.stderr, flush=True)
+    return taken
 
 
 def measure_memory(size: Size, variant: str, mode: str) -> dict[str, float]:
@@ -158,108 +156,87 @@ def measure_memory(size: Size, variant: str, mode: str) -> dict[str, float]:
     small = inputs(replace(size, vocab=512, tokens=SEQUENCES * 4), VARIANTS[variant].source)
     step(variant, mode, small)  # libraries and thread pools are loaded by now
     x = inputs(size, VARIANTS[variant].source)
-    before = peak_bytes(size.device)
-    step(variant, mode, x)
-    peak = peak_bytes(size.device) - before
+    _, peak = peak_above(lambda: step(variant, mode, x), size.device)
     gradients = sum(tensor.grad.nbytes for tensor in x.values() if tensor.grad is not None)
     return {"peak": peak / 1e6, "gradients": gradients / 1e6}
 
 
-def peak_bytes(device: str) -> int:
-    """The most memory that this process has held so far: on the device, or resident."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def worker(request: str) -> None:
-    """What a child process does: one measurement, its result as JSON on standard output."""
-    arguments = json.loads(request)
-    size = Size(**arguments.pop("size"))
+def work(request: dict[str, Any]) -> None:
+    """What a child process does: one measurement."""
+    size = Size(**request.pop("size"))
     torch.set_num_threads(size.threads)
-    what = measure_times if arguments.pop("what") == "times" else measure_memory
-    print(json.dumps(what(size, **arguments)))
-
-
-def in_child(what: str, size: Size, **arguments: object) -> dict:
-    """Run a measurement in a fresh process.
-
-    On Linux a child's ``ru_maxrss`` starts from its parent's, so this process must stay small.
-    """
-    request = json.dumps({"what": what, "size": asdict(size), **arguments})
-    command = [sys.executable, __file__, "--worker", request]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout)
+    what = measure_times if request.pop("what") == "times" else measure_memory
+    print(json.dumps(what(size, **request)))
 
 
 def measure(size: Size, repeats: int) -> dict:
     """All times and peaks of one size."""
-    seconds = in_child("times", size, repeats=repeats)
+    taken = in_child(__file__, what="times", size=asdict(size), repeats=repeats)
     megabytes: dict[str, dict[str, dict]] = {}
     for name, variant in VARIANTS.items():
-        print(f"  V={size.vocab}: memory of {variant.label}", file=sys.stderr, flush=True)
-        megabytes[name] = {mode: in_child("memory", size, variant=name, mode=mode) for mode in MODES}
-    return {"size": asdict(size), "seconds": seconds, "megabytes": megabytes}
+        print(f"  V={size.vocab}, {size.dtype}: memory of {variant.label}", file=sys.stderr, flush=True)
+        megabytes[name] = {
+            mode: in_child(__file__, what="memory", size=asdict(size), variant=name, mode=mode) for mode in MODES
+        }
+    return {"size": asdict(size), "seconds": taken, "megabytes": megabytes}
 
 
-def table(result: dict) -> list[str]:
-    """The result as lines: for each mode, seconds and MB, and both as ratios to the peer's."""
-    lines = []
-    for mode in MODES:
-        lines += ["", f"{mode:<33}{'seconds':>8}{'ratio (spread)':>22}{'peak MB':>9}{'ratio':>7}{'less gradients':>16}"]
-        for name, variant in VARIANTS.items():
+def lines_of(result: dict) -> list[str]:
+    """The result as a table: for each mode time and peak memory, both beside the peer's."""
+    size = result["size"]
+    heads = ["", "forward", "of its peer", "peak", "of its peer"]
+    heads += ["forward + backward", "of its peer", "peak", "of its peer", "less gradients"]
+    rows = []
+    for name, variant in VARIANTS.items():
+        row = [variant.label]
+        for mode in MODES:
             own, peer = (result["seconds"][which][mode] for which in (name, variant.peer))
             memory, peer_memory = (result["megabytes"][which][mode] for which in (name, variant.peer))
-            ratios = [a / b for a, b in zip(own, peer, strict=True)]
-            time_ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            peak_ratio = share(memory["peak"], peer_memory["peak"])
-            working, peer_working = (x["peak"] - x["gradients"] for x in (memory, peer_memory))
-            cells = (time_ratio, peak_ratio, share(working, peer_working))
-            first, second, third = ("1", "1", "1") if name == variant.peer else cells
-            line = f"  {variant.label:<31}{statistics.median(own):>8.3f}{first:>22}{memory['peak']:>9.0f}"
-            lines.append(f"{line}{second:>7}{third:>16}")
-    return lines
+            working, peer_working = (max(x["peak"] - x["gradients"], 0.0) for x in (memory, peer_memory))
+            row += [
+                seconds(own),
+                ratio(own, peer),
+                f"{memory['peak']:.0f} MB",
+                share(memory["peak"], peer_memory["peak"]),
+            ]
+            if mode != "forward":
+                row.append(share(working, peer_working))
+        rows.append(row)
+    head = f"**V = {size['vocab']}**, {size['tokens']} tokens, hidden size {size['hidden']}, {size['dtype']}:"
+    return [head, "", *table(heads, rows), ""]
 
 
 def share(part: float, whole: float) -> str:
     """Their ratio, or a dash where the whole is below what a resident set can tell."""
-    return f"{max(part, 0.0) / whole:.3f}" if whole >= 1.0 else "-"
+    return f"{part / whole:.2f}" if whole >= 1.0 else "-"
 
 
 def main() -> None:
+    request = worker_request()
+    if request is not None:
+        work(request)
+        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vocab", type=int, nargs="+", default=[32_000, 151_936], help="vocabulary sizes")
     parser.add_argument("--tokens", type=int, default=2048, help=f"tokens, a multiple of {SEQUENCES}")
     parser.add_argument("--hidden", type=int, default=896, help="width of the hidden state")
-    parser.add_argument("--repeats", type=int, default=5, help="turns over all variants")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument("--repeats", type=int, default=3, help="turns over all variants")
+    types = ["float32", "bfloat16", "float16"]
+    parser.add_argument("--dtype", choices=types, nargs="+", default=types[:2], help="of hidden states and logits")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=["cpu", "cuda"], default=device, help="here: %(default)s")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
-    parser.add_argument("--json", type=Path, help="where to write every figure")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.worker:
-        worker(options.worker)
-        return
     if options.tokens < SEQUENCES or options.tokens % SEQUENCES:
         parser.error(f"--tokens must be a multiple of {SEQUENCES}; got {options.tokens}")
-    results = []
-    for vocab in options.vocab:
-        size = Size(
-            vocab=vocab,
-            tokens=options.tokens,
-            hidden=options.hidden,
-            dtype=options.dtype,
-            device=options.device,
-            threads=options.threads,
-        )
-        results.append(measure(size, options.repeats))
-        print(f"\nV={vocab}, N={size.tokens}, D={size.hidden}, {size.dtype}, {size.device}, {size.threads} threads")
-        print("\n".join(table(results[-1])), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    shared = {name: getattr(options, name) for name in ("tokens", "hidden", "device", "threads")}
+    sizes = [Size(vocab=vocab, dtype=dtype, **shared) for dtype in options.dtype for vocab in options.vocab]
+    results = [measure(size, options.repeats) for size in sizes]
+    below = (
+        f"{options.repeats} turns, {options.threads} threads, {options.device}. *Less gradients*: those handed "
+        "back cannot be saved, and are left out of both."
+    )
+    write("entropy", [*(line for result in results for line in lines_of(result)), below], results)
 
 
 if __name__ == "__main__":
