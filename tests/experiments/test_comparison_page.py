@@ -3,22 +3,14 @@
 import json
 import math
 import re
-import shutil
-import subprocess
 
 import pytest
+from chromium import needs_browser, opened
 
 from entroshape.experiments import Comparison, parse_arms
 from entroshape.experiments.page import page_data, write_page
 from entroshape.experiments.table import comparison_table
 from entroshape.training.config import TrainConfig
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
-    "--virtual-time-budget=5000", "--window-size=1280,2400", "--dump-dom",
-]  # fmt: skip
 
 HOSTILE = "gtpo:task=</script><img src=x onerror=document.title='owned'>"
 
@@ -52,15 +44,6 @@ def compared(arms=("dapo", "gtpo", "grpo_s"), seeds=3):
     return Comparison(base=TrainConfig(), arms=parse_arms(list(arms)), baseline=arms[0], records=records)
 
 
-def opened(path, profile):
-    command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", path.resolve().as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    return result.stdout, [line for line in result.stderr.splitlines() if "CONSOLE" in line]
-
-
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path")
-
-
 @pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize(
@@ -80,15 +63,6 @@ def test_everything_is_drawn_without_a_word_on_the_console(arms, seeds, tmp_path
     assert ("Nothing to hold against" in main) == (len(arms) == 1)
     assert "<img" not in main
     assert "owned" not in dom.partition("</title>")[0]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
-    with driver.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,33 +1,15 @@
 """The report in a real browser: charts drawn, nothing on the console. Skipped where no Chromium or Chrome is found."""
 
 import re
-import shutil
-import subprocess
 
 import pytest
+from chromium import needs_browser, opened
 from report_inputs import make_run
 
 from entroshape.report import write_report
 from entroshape.runs import RunDirectory
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr",
-    "--virtual-time-budget=5000", "--window-size=1280,2400", "--dump-dom",
-]  # fmt: skip
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path"),
-]
-
-
-def opened(path, profile):
-    """The page after its scripts ran, and what they wrote to the console."""
-    command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", path.resolve().as_uri()]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
-    return result.stdout, [line for line in result.stderr.splitlines() if "CONSOLE" in line]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 def drawn_titles(dom):

@@ -1,14 +1,11 @@
 """The credit viewer in a real browser: chosen, hovered, stepped through, with hostile text and very long responses."""
 
-import shutil
-
 import pytest
+from chromium import needs_browser
 from report_inputs import make_run, rollout_rows
 
 from entroshape.report import write_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = [
     "</script><script>document.title='owned'</script>", "<img src=x onerror=\"document.title='owned'\">",
     "שלום", "مرحبا", "👩‍👩‍👧", "\n", "  x ", "\u202eabc", "e\u0301", "", "\x00", "&amp;", "a" * 300,
@@ -28,18 +25,7 @@ CONTRASTS = """cells => cells.map(cell => {
 })"""
 """The contrast of text and background of each cell, as the WCAG define it."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome on the path"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ line that a kill has torn is dropped, so that a kill loses at most the batch tha
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from entroshape.runs.files import append_line, json_line, read_lines
+from entroshape.runs.files import append_line, json_line, read_lines, taken
 
 
 class Journal:
@@ -34,12 +33,8 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._held = path.open("ab")
         try:
-            try:
-                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ValueError(
-                    f"output: another process is writing {path}; let it finish, or choose another"
-                ) from error
+            if not taken(self._held):
+                raise ValueError(f"output: another process is writing {path}; let it finish, or choose another")
             self._read(options)
         except ValueError:
             self._held.close()

@@ -12,14 +12,9 @@ from pathlib import Path
 from entroshape.experiments.comparison import ONLY_WHERE
 from entroshape.models import check_readable, load_tokenizer
 from entroshape.runs import RunDirectory
-from entroshape.runs.files import read_lines
+from entroshape.runs.files import read_lines, taken
 from entroshape.tasks import load_task
 from entroshape.training.config import TrainConfig
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where two comparisons of one directory have to be kept apart by hand
-    fcntl = None  # type: ignore[assignment]
 
 LOOKED_AT = 32
 """So many training problems, and an eighth as many others, are made to see that a task can be made."""
@@ -79,12 +74,9 @@ def held(directory: Path) -> Iterator[None]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / LOCK).open("ab") as lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise ValueError(
-                    f"output: another compare is at work in {directory}; let it finish and call this one again, "
-                    "or choose another --output"
-                ) from error
+        if not taken(lock):
+            raise ValueError(
+                f"output: another compare is at work in {directory}; let it finish and call this one again, "
+                "or choose another --output"
+            )
         yield

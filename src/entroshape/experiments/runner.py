@@ -23,13 +23,8 @@ from entroshape.experiments.arms import Arm
 from entroshape.experiments.door import check_begun, is_begun
 from entroshape.experiments.record import is_finished, run_record
 from entroshape.runs import RunDirectory
-from entroshape.runs.files import read_lines
+from entroshape.runs.files import read_lines, taken
 from entroshape.training.config import TrainConfig
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where a run that a kill left behind has to be ended by hand
-    fcntl = None  # type: ignore[assignment]
 
 SECONDS_BETWEEN_LOOKS = 1.0
 OWN_WORDS = "entroshape: "
@@ -156,15 +151,8 @@ class Runner:
 
     def _wait_for(self, lock: IO[bytes]) -> None:
         """A run outlives a comparison that was killed; it holds the lock, and is waited for."""
-        if fcntl is None:
-            return
-        while not self._stopped.wait(0):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._stopped.wait(SECONDS_BETWEEN_LOOKS)
-            else:
-                return
+        while not (self._stopped.is_set() or taken(lock)):
+            self._stopped.wait(SECONDS_BETWEEN_LOOKS)
 
     def _prepare(self, run: RunDirectory, job: Job) -> None:
         try:
@@ -194,7 +182,7 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **threads},
                 start_new_session=True,
-                pass_fds=(lock,) if fcntl else (),
+                pass_fds=(lock,) if os.name == "posix" else (),
             )
         self._processes.add(process)
         bar = self._progress.add_task(job.name, total=job.config.steps)

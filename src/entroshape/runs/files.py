@@ -12,6 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where whatever shares a file has to be kept apart by hand
+    fcntl = None  # type: ignore[assignment]
+
 PACKAGES = ("entroshape", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
 """Whose versions are written down."""
 
@@ -29,6 +34,20 @@ def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     finally:
         aside.unlink(missing_ok=True)
     fsync_directory(path.parent)
+
+
+def taken(file: IO[bytes]) -> bool:
+    """Takes an open file for this process and those that inherit it, if no other process holds it.
+
+    The system lets go of it when the last of them closes it or ends, however it ends. Where the system has no such
+    locks, it is taken without one.
+    """
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def is_aside(path: Path) -> bool:
