@@ -57,6 +57,9 @@ def main(folder, method, dynamic):
     weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
     logged = [row for row in trainer.state.log_history if "loss" in row]
     torch.save({"seen": trainer.seen, "weights": weights, "logged": logged}, f"{folder}/rank-{rank}.pt")
+    # Left to the interpreter's exit, gloo's threads are now and then torn down while they run, which aborts.
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
