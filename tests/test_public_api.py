@@ -179,8 +179,8 @@ def imported_modules(path):
 @pytest.mark.parametrize(
     ("folder", "own"),
     [
-        ("credit", ("entroshape.credit",)),
-        ("methods", ("entroshape.credit", "entroshape.methods", "entroshape.rollouts")),
+        ("credit", ("entroshape.checks", "entroshape.credit")),
+        ("methods", ("entroshape.checks", "entroshape.credit", "entroshape.methods", "entroshape.rollouts")),
     ],
 )
 def test_the_core_imports_torch_and_nothing_of_engines_or_tasks(folder, own):

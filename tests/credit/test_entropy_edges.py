@@ -155,9 +155,9 @@ LOGITS, TOKENS = torch.zeros(2, 3), torch.tensor([0, 2])
         ({"temperature": -1.0}, r"temperature must be .*got -1.0"),
         ({"temperature": INF}, r"temperature must be .*got inf"),
         ({"temperature": math.nan}, r"temperature must be .*got nan"),
-        ({"chunk": 0}, r"chunk must be a positive integer; got 0"),
-        ({"chunk": 2.0}, r"chunk must be a positive integer; got 2.0"),
-        ({"chunk": True}, r"chunk must be a positive integer; got True"),
+        ({"chunk": 0}, r"chunk must be a whole number of at least 1; got 0"),
+        ({"chunk": 2.0}, r"chunk must be a whole number of at least 1; got 2.0"),
+        ({"chunk": True}, r"chunk must be a whole number of at least 1; got True"),
     ],
 )
 def test_bad_input_from_logits_is_refused_by_name(arguments, message):
@@ -179,7 +179,7 @@ def test_bad_input_from_logits_is_refused_by_name(arguments, message):
         ({"tokens": torch.tensor([0])}, r"tokens must .*expected \[2\], got \[1\]"),
         ({"tokens": torch.tensor([0, 3])}, r"tokens must be in \[0, 3\)"),
         ({"temperature": 0}, r"temperature must be .*got 0"),
-        ({"chunk": -1}, r"chunk must be a positive integer; got -1"),
+        ({"chunk": -1}, r"chunk must be a whole number of at least 1; got -1"),
     ],
 )
 def test_bad_input_from_hidden_is_refused_by_name(arguments, message):

@@ -97,7 +97,7 @@ def test_ids_that_repeat_are_refused():
 
 @pytest.mark.parametrize("problems", [0, -1, True, 1.5])
 def test_a_number_of_problems_below_1_is_refused(problems):
-    with pytest.raises(ValueError, match="problems must be a positive int or None"):
+    with pytest.raises(ValueError, match="problems must be a whole number of at least 1"):
         evaluate(tiny_model(), tiny_tokenizer(), tiny_task(), problems=problems)
 
 

@@ -127,7 +127,7 @@ def test_columns_share_their_draws():
         ([], {}, "values must be .* at least one problem"),
         ([1.0, float("nan")], {}, "values must be finite; got nan"),
         ([1.0], {"level": 1.0}, "level must be in"),
-        ([1.0], {"resamples": 0}, "resamples must be a positive int"),
+        ([1.0], {"resamples": 0}, "resamples must be a whole number of at least 1"),
         (["a"], {}, "values must be numbers"),
     ],
 )

@@ -157,7 +157,7 @@ def test_conversations_go_through_the_chat_template(model, tokenizer):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"samples": 0}, "samples must be a positive int; got 0"),
+        ({"samples": 0}, "samples must be a whole number of at least 1; got 0"),
         ({"max_new_tokens": True}, "max_new_tokens must be"),
         ({"batch_size": 2.5}, "batch_size must be"),
         ({"temperature": 0.0}, "temperature must be"),

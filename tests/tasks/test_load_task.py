@@ -47,7 +47,7 @@ def test_an_unknown_task_says_what_exists(spec, hint):
 @pytest.mark.parametrize("name", ["train_size", "test_size"])
 @pytest.mark.parametrize("size", [0, -1, 2.5, True, "8"])
 def test_sizes_must_be_positive_ints(name, size):
-    with pytest.raises(ValueError, match=f"{name} must be a positive int; got {size!r}"):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1; got {size!r}"):
         load_task("countdown", **{name: size})
 
 
@@ -82,8 +82,8 @@ def test_a_reward_of_ones_own_leaves_no_answers_to_vote_with(monkeypatch, tmp_pa
         ({"test": ROWS.remove_columns("id")}, "test of task 'mine' lacks the column 'id'"),
         ({"test": ROWS.select([])}, "test of task 'mine' has no rows"),
         ({"reward": 3}, "reward of task 'mine' must be a function with a __name__; got 3"),
-        ({"max_completion_length": 0}, "max_completion_length must be a positive int; got 0"),
-        ({"max_completion_length": 2.0}, "max_completion_length must be a positive int; got 2.0"),
+        ({"max_completion_length": 0}, "max_completion_length must be a whole number of at least 1; got 0"),
+        ({"max_completion_length": 2.0}, "max_completion_length must be a whole number of at least 1; got 2.0"),
     ],
 )
 def test_a_task_is_checked_when_made(change, message):

@@ -15,8 +15,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from entroshape.checks import check_choice
 from entroshape.credit._blocks import as_bytes, zeroed
-from entroshape.credit._check import check_choice
 
 Axis = Literal["column", "row", "matrix"]
 Mean = Literal["arithmetic", "geometric"]

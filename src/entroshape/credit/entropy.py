@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from entroshape.credit._check import check_number
+from entroshape.checks import check_integer, check_number
 from entroshape.credit._softmax import OnlineSoftmax, accumulator, product, row_chunks, tiles
 
 CHUNK_CPU = 2**20
@@ -261,8 +261,7 @@ def _check_options(temperature: float, chunk: int | None, like: Tensor) -> int:
     check_number("temperature", temperature, minimum=0.0, exclusive=True)
     if chunk is None:
         return CHUNK_CPU if like.device.type == "cpu" else CHUNK_ACCELERATOR
-    if not isinstance(chunk, int) or isinstance(chunk, bool) or chunk < 1:
-        raise ValueError(f"chunk must be a positive integer; got {chunk!r}")
+    check_integer("chunk", chunk, minimum=1)
     return chunk
 
 

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from entroshape.checks import check_choice
 from entroshape.credit._blocks import by_rows, row_blocks, token_counts, zeroed
-from entroshape.credit._check import check_choice
 from entroshape.credit.comparison import set_ids, set_sum
 
 Normalization = Literal["zero_filled", "joint", "within"]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entroshape.credit._check import check_number
+from entroshape.checks import check_number
 from entroshape.credit.comparison import set_ids, set_sum
 
 

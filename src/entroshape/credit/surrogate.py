@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from entroshape.credit._check import check_choice, check_number
+from entroshape.checks import check_choice, check_number
 
 Ratio = Literal["token", "sequence_arithmetic", "sequence_geometric"]
 Aggregation = Literal["token_mean", "sequence_mean", "constant"]

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from entroshape.checks import check_integer
+
 Prompt = str | Sequence[Mapping[str, Any]]
 """Plain text, or the messages of a conversation for a tokenizer with a chat template."""
 
@@ -82,8 +84,8 @@ def plan_batches(lengths: Sequence[int], *, samples: int, batch_size: int, seed:
     Raises:
         ValueError: a number below 1.
     """
-    check_count("samples", samples)
-    check_count("batch_size", batch_size)
+    check_integer("samples", samples, minimum=1)
+    check_integer("batch_size", batch_size, minimum=1)
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     rows = [i for i in order for _ in range(samples)]
     starts = range(0, len(rows), batch_size)
@@ -96,12 +98,6 @@ def plan_batches(lengths: Sequence[int], *, samples: int, batch_size: int, seed:
 def derived_seed(seed: int, number: int) -> int:
     """Seeds of neighbouring batches and runs that have nothing in common, below 2 ** 64."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
-
-
-def check_count(name: str, value: object) -> None:
-    """Raises ``ValueError`` unless ``value`` is an int of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive int; got {value!r}")
 
 
 def tokenized(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from entroshape.credit._check import check_number
-from entroshape.evaluation.engine import Batch, Engine, Progress, Prompt, SampledCompletion, check_count, plan_batches
+from entroshape.checks import check_integer, check_number
+from entroshape.evaluation.engine import Batch, Engine, Progress, Prompt, SampledCompletion, plan_batches
 from entroshape.evaluation.journal import Journal
 from entroshape.evaluation.sampling import TransformersEngine
 from entroshape.evaluation.table import evaluation_metrics
@@ -65,13 +65,10 @@ class EvaluationOptions:
     """Of all draws."""
 
     def __post_init__(self) -> None:
-        problems = self.problems
-        if problems is not None and (isinstance(problems, bool) or not isinstance(problems, int) or problems < 1):
-            raise ValueError(f"problems must be a positive int or None; got {problems!r}")
-        for name in ("samples", "batch_size"):
-            check_count(name, getattr(self, name))
-        if self.max_new_tokens is not None:
-            check_count("max_new_tokens", self.max_new_tokens)
+        for name in ("problems", "samples", "max_new_tokens", "batch_size"):
+            value = getattr(self, name)
+            if not (value is None and name in ("problems", "max_new_tokens")):
+                check_integer(name, value, minimum=1)
         check_number("temperature", self.temperature, minimum=0.0, exclusive=True)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from entroshape.checks import check_integer
+
 MAX_COUNTS = 2**22
 """Largest block of resampling counts that is held at a time, in elements: 32 MB of float64."""
 
@@ -140,8 +142,7 @@ def bootstrap_interval(
         raise ValueError(f"values must be [P, ...] with at least one problem; got {list(data.shape)}")
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1); got {level!r}")
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 1:
-        raise ValueError(f"resamples must be a positive int; got {resamples!r}")
+    check_integer("resamples", resamples, minimum=1)
     problems = len(data)
     generator, flat = np.random.default_rng(seed), data.reshape(problems, -1)
     block = max(1, MAX_COUNTS // problems)

@@ -9,8 +9,7 @@ from typing import Literal, get_args
 
 import tyro
 
-from entroshape.credit._check import check_choice, check_number
-from entroshape.evaluation.engine import check_count
+from entroshape.checks import check_choice, check_integer, check_number
 
 EngineName = Literal["transformers", "vllm"]
 Precision = Literal["float32", "bfloat16"]
@@ -78,7 +77,7 @@ class EvalConfig:
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "problems", "max_completion_length"):
             if getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
+                check_integer(name, getattr(self, name), minimum=1)
         for name, kind in (("engine", EngineName), ("precision", Precision), ("device", Device)):
             check_choice(name, getattr(self, name), get_args(kind))
         check_number("temperature", self.temperature, minimum=0.0, exclusive=True)

@@ -19,13 +19,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from entroshape.credit._check import check_number
+from entroshape.checks import check_integer, check_number
 from entroshape.credit.entropy import entropy
 from entroshape.evaluation.engine import (
     Progress,
     Prompt,
     SampledCompletion,
-    check_count,
     decoded,
     plan_batches,
     tokenized,
@@ -68,7 +67,7 @@ class TransformersEngine:
         Raises:
             ValueError: an option out of range, or nothing that would end a completion.
         """
-        check_count("max_new_tokens", max_new_tokens)
+        check_integer("max_new_tokens", max_new_tokens, minimum=1)
         check_number("temperature", temperature, minimum=0.0, exclusive=True)
         config = _generation_config(self._model, self._tokenizer, max_new_tokens, temperature)
         with _evaluation_mode(self._model), torch.no_grad(), _seeded(seed, self._model.device):

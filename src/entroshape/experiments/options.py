@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import tyro
 
+from entroshape.checks import check_integer
+
 NOT_OF_AN_ARM = ("method", "method_options", "seed", "output", "report_to")
 """Options of training that the comparison itself sets, or that say nothing about what is compared."""
 
@@ -49,11 +51,9 @@ class CompareConfig:
 
     def __post_init__(self) -> None:
         for name in ("seeds", "parallel"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
-        if self.first_seed < 0:
-            raise ValueError(f"first_seed must be a whole number of at least 0; got {self.first_seed!r}")
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), minimum=1)
+        check_integer("first_seed", self.first_seed)
 
 
 def parse_compare(arguments: list[str]) -> tuple[CompareConfig, list[str]]:

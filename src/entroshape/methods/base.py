@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from entroshape.credit._check import check_number
+from entroshape.checks import check_number
 from entroshape.credit.overlong import GroupRelativeOverlong, Overlong, SoftOverlong
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.rollouts import Rollouts

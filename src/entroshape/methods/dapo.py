@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from entroshape.credit._check import check_number
+from entroshape.checks import check_number
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.grpo import GRPO
 from entroshape.rollouts import Rollouts

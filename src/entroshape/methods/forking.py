@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from entroshape.credit._check import check_number
+from entroshape.checks import check_number
 from entroshape.methods.dapo import DAPO
 from entroshape.rollouts import Rollouts
 

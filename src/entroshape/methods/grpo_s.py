@@ -8,8 +8,8 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from entroshape.checks import check_choice, check_number
 from entroshape.credit._blocks import by_rows, zeroed
-from entroshape.credit._check import check_choice, check_number
 from entroshape.credit.comparison import Mean, response_weights
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from entroshape.credit._check import check_choice, check_number
+from entroshape.checks import check_choice, check_flag, check_number
 from entroshape.credit.comparison import Mean, set_ids
 from entroshape.credit.normalization import Normalization, normalized_advantages, one_outcome
 from entroshape.methods.base import Method, Scope
@@ -77,8 +77,7 @@ class EntropyShaped(Method):
         check_choice("signal", self.signal, get_args(Signal))
         check_number("entropy_floor", self.entropy_floor, minimum=SMALLEST_FLOOR)
         check_number("failure_reward", self.failure_reward, maximum=0.0)
-        if not isinstance(self.gate, bool):
-            raise ValueError(f"gate must be True or False; got {self.gate!r}")
+        check_flag("gate", self.gate)
         if self.entropy_clip is not None:
             self._check_clip()
         if self.signal == "uniform":

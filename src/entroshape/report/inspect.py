@@ -15,6 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from entroshape.checks import check_integer
 from entroshape.report.credit import Response, groups_of
 from entroshape.runs import RunDirectory
 
@@ -57,8 +58,7 @@ class InspectConfig:
 
     def __post_init__(self) -> None:
         for name in ("group", "responses", "tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1; got {getattr(self, name)}")
+            check_integer(name, getattr(self, name), minimum=1)
 
 
 def parse_inspect(arguments: Sequence[str]) -> InspectConfig:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from entroshape.checks import check_integer
 from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
 from entroshape.runs.files import append_line, environment, is_aside, json_line, read_lines, write_aside
 from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA, read_table, write_table
@@ -259,10 +260,9 @@ class RunDirectory:
         return torn
 
 
-def _check_step(step: object) -> int:
-    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
-        raise ValueError(f"step must be a whole number of at least 0; got {step!r}")
-    return step
+def _check_step(step: Any) -> int:
+    check_integer("step", step)
+    return int(step)
 
 
 def _made(path: Path) -> bool:

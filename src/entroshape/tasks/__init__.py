@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from difflib import get_close_matches
 
+from entroshape.checks import check_integer
 from entroshape.tasks.base import Completion, RewardFunction, Task, Verdict, VerdictFunction, completion_text
 from entroshape.tasks.benchmarks import BENCHMARKS, TRAINABLE, load_benchmark
 from entroshape.tasks.countdown import load_countdown
@@ -59,8 +60,8 @@ def load_task(
         [0.0, 0.0]
     """
     for name, size in (("train_size", train_size), ("test_size", test_size)):
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise ValueError(f"{name} must be a positive int; got {size!r}")
+        if size is not None:
+            check_integer(name, size, minimum=1)
     task = _load(spec, train_size, test_size, seed, training)
     if training and not len(task.train):
         raise ValueError(

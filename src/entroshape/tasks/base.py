@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from entroshape.checks import check_integer
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -73,9 +75,7 @@ class Task:
             raise ValueError(f"test of task {self.name!r} has no rows")
         if not callable(self.reward) or not hasattr(self.reward, "__name__"):
             raise ValueError(f"reward of task {self.name!r} must be a function with a __name__; got {self.reward!r}")
-        length = self.max_completion_length
-        if not isinstance(length, int) or isinstance(length, bool) or length < 1:
-            raise ValueError(f"max_completion_length must be a positive int; got {length!r}")
+        check_integer("max_completion_length", self.max_completion_length, minimum=1)
 
 
 def completion_text(completion: Completion) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from entroshape.credit._check import check_choice
+from entroshape.checks import check_choice, check_integer, check_number
 
 BUNDLED_MODEL = "countdown-tiny"
 
@@ -137,17 +136,16 @@ class TrainConfig:
             "eval_samples",
             "save_every",
         ):
-            _check_whole(name, getattr(self, name), 1)
+            check_integer(name, getattr(self, name), minimum=1)
         for name in ("warmup_steps", "lora_rank", "eval_every", "rollouts_every", "seed"):
-            _check_whole(name, getattr(self, name), 0)
+            check_integer(name, getattr(self, name), minimum=0)
         for name in ("micro_batch_size", "max_completion_length", "train_size", "threads"):
             if getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), 1)
-        _check_whole("num_generations", self.num_generations, 2)
+                check_integer(name, getattr(self, name), minimum=1)
+        check_integer("num_generations", self.num_generations, minimum=2)
         for name in ("learning_rate", "max_grad_norm", "temperature"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a positive number; got {value!r}")
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), minimum=0.0, exclusive=True)
         if self.rollouts_per_step % self.updates_per_step:
             raise ValueError(
                 f"updates_per_step must divide prompts_per_step * num_generations = {self.rollouts_per_step}; "
@@ -188,8 +186,3 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """All options as plain values, as they are written to ``config.yaml``."""
         return asdict(self)
-
-
-def _check_whole(name: str, value: object, minimum: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"{name} must be a whole number of at least {minimum}; got {value!r}")

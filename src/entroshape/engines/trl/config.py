@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from trl import GRPOConfig
 
-from entroshape.credit._check import check_choice
+from entroshape.checks import check_choice, check_integer
 from entroshape.credit.overlong import GroupRelativeOverlong
 from entroshape.engines.trl.refusals import ANOTHER_POLICY, check_generation_kwargs
 from entroshape.methods import Method, build_method, method_options
@@ -91,10 +91,7 @@ class ShapedGRPOConfig(GRPOConfig):
             )
         if self.dynamic_sampling is None:
             self.dynamic_sampling = self.credit_method.dynamic_sampling
-        if not (isinstance(self.max_refills, int) and self.max_refills >= 1):
-            raise ValueError(
-                f"max_refills must be at least 1 (dynamic_sampling=False turns refills off); got {self.max_refills!r}"
-            )
+        check_integer("max_refills", self.max_refills, minimum=1)
         self._take_loss_from_method()
         self._refuse_what_has_no_effect()
         super().__post_init__()

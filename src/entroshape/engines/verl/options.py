@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from entroshape.checks import check_integer
 from entroshape.credit.overlong import SoftOverlong
 from entroshape.methods import METHODS, Method, build_method
 
@@ -177,11 +178,8 @@ def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Met
     if factor != 1:
         raise ValueError(f"{buffer}.penalty_factor must be 1.0, the size of the base reward; got {factor!r}")
     length, cache = _select(config, "reward.reward_kwargs.max_resp_len"), _select(config, f"{buffer}.len")
-    if not (isinstance(length, int) and isinstance(cache, int)):
-        raise ValueError(
-            f"reward.reward_kwargs.max_resp_len and {buffer}.len must be whole numbers of tokens; got {length!r} and "
-            f"{cache!r}"
-        )
+    check_integer("reward.reward_kwargs.max_resp_len", length, minimum=1)
+    check_integer(f"{buffer}.len", cache, minimum=1)
     return replace(method, overlong=SoftOverlong(max_length=length, cache=cache)), outcome_key or "acc"
 
 

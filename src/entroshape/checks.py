@@ -1,0 +1,59 @@
+"""Checks of option values, worded alike everywhere: the name, what was expected, what came. Needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless ``value`` is one of ``choices``.
+
+    Example:
+        >>> check_choice("axis", "column", ("column", "row"))
+    """
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+
+
+def check_integer(name: str, value: object, *, minimum: int = 0, maximum: int | None = None) -> None:
+    """Raise ``ValueError`` unless ``value`` is an int within the bounds, which count themselves.
+
+    ``True`` and 2.0 are refused: whoever passes them has mixed up two options.
+
+    Example:
+        >>> check_integer("steps", True, minimum=1)
+        Traceback (most recent call last):
+        ValueError: steps must be a whole number of at least 1; got True
+    """
+    inside = isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+    if not inside or (maximum is not None and value > maximum):  # type: ignore[operator]
+        bounds = f"of at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
+        raise ValueError(f"{name} must be a whole number {bounds}; got {value!r}")
+
+
+def check_number(
+    name: str, value: object, *, minimum: float = -math.inf, maximum: float = math.inf, exclusive: bool = False
+) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number within the bounds.
+
+    The bounds themselves count, unless ``exclusive``.
+
+    Example:
+        >>> check_number("temperature", 0, minimum=0.0, exclusive=True)
+        Traceback (most recent call last):
+        ValueError: temperature must be a finite number in (0, inf); got 0
+    """
+    # An int is compared as it is: one of 400 digits has no float.
+    number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+    inside = number and (minimum < value < maximum if exclusive else minimum <= value <= maximum)  # type: ignore[operator]
+    if not inside:
+        left, right = ("(", ")") if exclusive else ("[", "]")
+        bounds = f" in {left}{minimum:g}, {maximum:g}{right}" if (minimum, maximum) != (-math.inf, math.inf) else ""
+        raise ValueError(f"{name} must be a finite number{bounds}; got {value!r}")
