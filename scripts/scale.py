@@ -1,9 +1,9 @@
-"""What our part of a step costs on a cluster: the tables of docs/scale.md, from formulas and a count of operations.
+"""Computes the tables of docs/scale.md: what our part of a step costs on a cluster.
 
-    python scripts/scale.py            # prints them, and writes them into docs/scale.md
+    python scripts/scale.py            # prints the tables, and writes them into docs/scale.md
 
-The formulas are functions below; docs/scale.md says where they come from. Operations are counted, not guessed: every
-element that the credit's tensor operations write, for a batch of the same shape, is added up while they run.
+The formulas are the functions below; docs/scale.md explains them. Operations are counted, not estimated: while the
+credit of a batch is computed, every element that its tensor operations write is added up.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ INT64, FLOAT32, BOOL = 8, 4, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A step: its batch, its model, its machines."""
+    """One step: its batch, its model and its cluster."""
 
     name: str
     responses: int
     tokens: int
-    """A response's limit; all figures are for batches that are full."""
+    """Length limit of a completion; all figures assume full batches."""
     prompt: int
     group: int
     ranks: int
@@ -68,7 +68,7 @@ SETTINGS = (
 
 
 def trl_bytes(setting: Setting, *, dynamic_sampling: bool, logprobs: bool = False) -> int:
-    """What one rank receives when the rows of a sampled batch are gathered, for each round of sampling."""
+    """Bytes that one rank receives per round of sampling, when the rows of the batch are gathered."""
     per_token = INT64 + INT64 + FLOAT32 + (FLOAT32 if dynamic_sampling or logprobs else 0)
     per_row = setting.tokens * per_token + INT64 + BOOL
     if dynamic_sampling:
@@ -77,7 +77,7 @@ def trl_bytes(setting: Setting, *, dynamic_sampling: bool, logprobs: bool = Fals
 
 
 def verl_bytes(setting: Setting, method: str) -> int:
-    """What the trainer reads from, and writes to, the TransferQueue beyond what verl's own trainer does."""
+    """Bytes that the trainer reads from and writes to the TransferQueue, beyond those of verl's own trainer."""
     tokens = setting.responses * setting.tokens
     read = FLOAT32 + FLOAT32  # scores; entropies, which the metrics of every method need
     masks = 3 * INT64 if method == "dapo_forking" else 0
@@ -85,22 +85,22 @@ def verl_bytes(setting: Setting, method: str) -> int:
 
 
 def gradient_bytes(setting: Setting) -> float:
-    """What one rank receives for one micro-batch under FSDP in bf16: the weights twice, the gradients once."""
+    """Bytes that one rank receives per micro-batch under FSDP in bf16: the weights twice, the gradients once."""
     return 3 * 2 * setting.parameters
 
 
 def training_flops(setting: Setting) -> float:
-    """Forward and backward pass over all tokens: the usual 6 flops a parameter and token."""
+    """Forward and backward pass over all tokens: the usual 6 flops per parameter and token."""
     return 6 * setting.parameters * setting.responses * (setting.prompt + setting.tokens)
 
 
 def entropy_flops(setting: Setting) -> float:
-    """Entropies from logits that are there anyway: a maximum, an exponential, two sums and a product a logit."""
+    """Entropies from existing logits: a maximum, an exponential, two sums and a product per logit."""
     return 5.0 * setting.vocabulary * setting.responses * setting.tokens
 
 
 class _Written(TorchDispatchMode):
-    """Adds up the elements that tensor operations write; views write none."""
+    """Counts the elements that tensor operations write; views write none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class _Written(TorchDispatchMode):
 
 
 def written_per_token(method: str, group: int, rows: int = 64, length: int = 256) -> float:
-    """Elements that the credit of a batch writes, per token."""
+    """Elements written per token while the credit of a batch is computed."""
     g = torch.Generator().manual_seed(0)
     rollouts = Rollouts(
         rewards=torch.randint(0, 2, (rows,), generator=g).float(),
@@ -128,11 +128,11 @@ def written_per_token(method: str, group: int, rows: int = 64, length: int = 256
 
 
 def table(setting: Setting) -> list[str]:
-    """One row a method."""
+    """One row per method."""
     tokens = setting.responses * setting.tokens
     lines = [
-        "| | elements written a token | written a step | TRL: received by a rank a round | with dynamic sampling | "
-        "verl: TransferQueue |",
+        "| | elements written per token | written per step | TRL: received by each rank per round | "
+        "with dynamic sampling | verl: TransferQueue |",
         "|---|---|---|---|---|---|",
     ]
     for method in METHODS:
@@ -154,10 +154,10 @@ def text(setting: Setting) -> str:
         [
             *table(setting),
             "",
-            f"{setting.responses} responses of {setting.tokens} tokens, prompts of {setting.prompt}, {setting.ranks} "
-            f"ranks; one `[B, T]` tensor of float32 has {_size(FLOAT32 * tokens)}. Training takes {flops:.2g} flops a "
-            f"step: {flops / operations:.0e} for every element GTPO writes, {flops / entropy_flops(setting):.0e} "
-            "a flop of entropies. Under FSDP a rank receives "
+            f"{setting.responses} completions of {setting.tokens} tokens, prompts of {setting.prompt} tokens, "
+            f"{setting.ranks} ranks; one `[B, T]` tensor of float32 takes {_size(FLOAT32 * tokens)}. Training takes "
+            f"{flops:.2g} flops per step: {flops / operations:.0e} for every element that GTPO writes, "
+            f"{flops / entropy_flops(setting):.0e} for every flop of entropies. Under FSDP each rank receives "
             f"{_size(gradient_bytes(setting))} for one micro-batch, {gradient_bytes(setting) / received:.0f} times "
             "what TRL gathers for credit with dynamic sampling.",
         ]
