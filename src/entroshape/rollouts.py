@@ -14,7 +14,7 @@ MAX_REWARD = 1e15
 """Rewards are refused above this size."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Rollouts:
     """One step's responses, as every credit-assignment method takes them.
 
@@ -24,8 +24,8 @@ class Rollouts:
     Args:
         rewards: ``[B]`` terminal rewards, finite and at most 1e15 in size. Any real or integer dtype; kept as float32.
         entropies: ``[B, T]`` entropy, in nats, of the sampling policy's full next-token distribution at the sampling
-            temperature (Eq. 4 of arXiv 2508.04349v6): finite and not negative where ``mask`` is 1. ``None`` if the
-            method does not look at entropies.
+            temperature (Eq. 4 of arXiv 2508.04349v6): finite and not negative where ``mask`` is 1. Not needed by
+            methods that do not look at entropies, such as GRPO and DAPO.
         mask: ``[B, T]`` of 0/1 or bool: 1 on a response's own tokens (EOS included), 0 on padding and tool output.
             A row of zeros is an empty response.
         group: ``[B]`` integer ids: equal ids belong to the same prompt. Any values, any order, any group sizes.
@@ -46,7 +46,7 @@ class Rollouts:
     """
 
     rewards: Tensor
-    entropies: Tensor | None
+    entropies: Tensor | None = None
     mask: Tensor
     group: Tensor
     logprobs: Tensor | None = None

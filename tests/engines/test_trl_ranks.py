@@ -45,7 +45,11 @@ def gradient_of_one_rank(seen, method):
     start = prompts["input_ids"].shape[1]
     logits = model(input_ids=ids, attention_mask=mask).logits[:, start - 1 : -1]
     logprobs = logits.log_softmax(-1).gather(2, rows["completion_ids"][:, :, None])[:, :, 0]
-    credit = method.assign(Rollouts(seen["rewards"], rows["entropies"], rows["completion_mask"], seen["group"]))
+    credit = method.assign(
+        Rollouts(
+            rewards=seen["rewards"], entropies=rows["entropies"], mask=rows["completion_mask"], group=seen["group"]
+        )
+    )
     method.surrogate(logprobs, logprobs.detach(), credit.advantages, credit.loss_mask)[0].backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
@@ -66,7 +70,12 @@ def test_a_group_over_two_ranks_gets_the_credit_and_the_update_of_one_rank(tmp_p
             assert torch.equal(rows[name], second["rows"][name])
 
         whole = build_method(method).assign(
-            Rollouts(first["rewards"], rows["entropies"], rows["completion_mask"], first["group"])
+            Rollouts(
+                rewards=first["rewards"],
+                entropies=rows["entropies"],
+                mask=rows["completion_mask"],
+                group=first["group"],
+            )
         )
         for rank, local in enumerate(locals_):
             mine = slice(6 * rank, 6 * rank + 6)

@@ -116,7 +116,12 @@ def test_rows_that_no_reward_function_can_judge_get_no_credit_and_disturb_nobody
 
     known = ~unknown
     alone = GTPO().advantages(
-        Rollouts(record.rewards[known], record.entropies[known], record.mask[known], record.group[known])
+        Rollouts(
+            rewards=record.rewards[known],
+            entropies=record.entropies[known],
+            mask=record.mask[known],
+            group=record.group[known],
+        )
     )
     assert torch.equal(record.credit.advantages[known], alone)
 

@@ -81,7 +81,7 @@ def test_trl_verl_and_the_bare_functions_agree(tmp_path, name):
     (record,) = records
     method, mask = trainer.method, record.mask
 
-    rollouts = Rollouts(record.rewards, record.entropies, mask, record.group)
+    rollouts = Rollouts(rewards=record.rewards, entropies=record.entropies, mask=mask, group=record.group)
     bare = build_method(name.split()[0], {"ratio": "sequence_geometric"} if "geometric" in name else {}).assign(
         rollouts
     )

@@ -110,7 +110,7 @@ def expected(batch, policy, method, rewards=None):
     if rewards is None:
         rewards = [float(session % 2) for session in sessions]
     group = torch.tensor([uids.index(uid) for uid in uids])
-    rollouts = Rollouts(torch.tensor(rewards), entropies, mask, group, logprobs)
+    rollouts = Rollouts(rewards=torch.tensor(rewards), entropies=entropies, mask=mask, group=group, logprobs=logprobs)
     return real, method.assign(rollouts)
 
 

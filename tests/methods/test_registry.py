@@ -140,3 +140,12 @@ def test_needs_says_which_optional_fields_must_be_there(name):
             method.assign(
                 batch.rollouts(logprobs=missing != "logprobs", **{"entropies": None} if missing == "entropies" else {})
             )
+
+
+@pytest.mark.parametrize("name", ["gtpo_uniform", "gtpo_random", "gtpo_surprisal"])
+def test_a_control_keeps_the_signal_that_it_is_named_for(name):
+    own = build_method(name).signal
+    assert build_method(name, {"signal": own}) == build_method(name)
+    for other in {"entropy", "uniform", "random", "surprisal"} - {own}:
+        with pytest.raises(ValueError, match=f"signal of {name} must be '{own}', which it is named for; got '{other}'"):
+            build_method(name, {"signal": other})

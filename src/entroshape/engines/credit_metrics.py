@@ -25,10 +25,8 @@ def credit_metrics(credit: Credit, *, mask: Tensor, group: Tensor, entropies: Te
     """
     success = credit.success[:, None] & mask
     failure = ~credit.success[:, None] & mask
-    advantages = credit.advantages if credit.advantages.ndim == 2 else credit.advantages[:, None].expand_as(mask)
-    shaped = (
-        credit.shaped_rewards if credit.shaped_rewards.ndim == 2 else credit.shaped_rewards[:, None].expand_as(mask)
-    )
+    credit = credit.per_token(mask)
+    advantages, shaped = credit.advantages, credit.shaped_rewards
     metrics = {"gated_groups": float(group[credit.gated].unique().numel())}
 
     def add(name: str, value: Tensor, where: Tensor) -> None:

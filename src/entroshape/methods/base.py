@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -35,6 +36,35 @@ class Credit:
 
     gated: Tensor
     """``[B]`` bool: responses whose normalisation set carries no outcome information, so that their advantage is 0."""
+
+    def per_token(self, mask: Tensor) -> Credit:
+        """The same credit with shaped rewards and advantages ``[B, T]``, whatever the method; 0 outside ``mask``.
+
+        A response's own value stands on each of its tokens.
+
+        Args:
+            mask: ``[B, T]`` bool, or 0/1: the responses' own tokens, as in :class:`entroshape.Rollouts`.
+
+        Raises:
+            ValueError: a mask that is not ``[B, T]``, or does not align with token-level credit.
+
+        Example:
+            >>> credit = Credit(*[torch.tensor([2.0, 3.0])] * 2, *[torch.tensor([True, False])] * 3)
+            >>> credit.per_token(torch.tensor([[1, 1], [1, 0]])).advantages
+            tensor([[2., 2.],
+                    [3., 0.]])
+        """
+        fits = mask.ndim == 2 and len(mask) == len(self.advantages)
+        if not fits or (self.advantages.ndim == 2 and mask.shape != self.advantages.shape):
+            raise ValueError(
+                f"mask must be [B, T] and align with advantages {list(self.advantages.shape)}; got {list(mask.shape)}"
+            )
+
+        def spread(values: Tensor) -> Tensor:
+            values = values if values.ndim == 2 else values[:, None]
+            return torch.where(mask.bool(), values, 0.0)
+
+        return replace(self, shaped_rewards=spread(self.shaped_rewards), advantages=spread(self.advantages))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +123,53 @@ class Method(ABC):
         """``[B, T]`` or ``[B]`` advantages: see :class:`Credit`."""
         return self.assign(rollouts, generator).advantages
 
-    def success(self, rollouts: Rollouts) -> Tensor:
-        """``[B]`` bool: which responses are successes, by the raw reward (before any punishment)."""
-        return rollouts.rewards > self.success_threshold if rollouts.success is None else rollouts.success
+    def is_success(self, rewards: Tensor | Sequence[float]) -> Tensor:
+        """Which rewards are a success: those above ``success_threshold``. The one answer, in training and after it.
 
-    def _punishment(self, rollouts: Rollouts, success: Tensor) -> Tensor:
+        Args:
+            rewards: raw rewards of any shape, before any punishment; compared in float32, as training holds them.
+
+        Returns:
+            A bool tensor of that shape.
+
+        Example:
+            >>> from entroshape import GTPO
+            >>> GTPO(success_threshold=0.8).is_success([0.7, 0.8, 0.9]).tolist()
+            [False, False, True]
+        """
+        return torch.as_tensor(rewards, dtype=torch.float32) > self.success_threshold
+
+    def success(self, rollouts: Rollouts) -> Tensor:
+        """``[B]`` bool: which responses are successes: as the rollouts say, else :meth:`is_success` of the rewards."""
+        return self.is_success(rollouts.rewards) if rollouts.success is None else rollouts.success
+
+    def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
+        """``[B]`` the rewards before any shaping: the raw ones, each with its overlong punishment."""
+        return self._punished(rollouts.rewards, rollouts, success)
+
+    def _punished(self, rewards: Tensor, rollouts: Rollouts, success: Tensor) -> Tensor:
         if self.overlong is None:
-            return torch.zeros_like(rollouts.rewards)
-        return self.overlong.punishment(rollouts.lengths, success, rollouts.group)
+            return rewards
+        return rewards + self.overlong.punishment(rollouts.lengths, success, rollouts.group)
 
     def _require(self, rollouts: Rollouts) -> None:
         for name in sorted(self.needs):
             if getattr(rollouts, name) is None:
                 raise ValueError(f"{name} must be given: {self!r} needs the sampling policy's {name} [B, T]; got None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailurePunished(Method):
+    """A method whose failures have a base reward of their own, whatever raw reward they got."""
+
+    failure_reward: float = -1.0
+    """The base reward of a failure."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("failure_reward", self.failure_reward, maximum=0.0)
+
+    def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
+        """``[B]`` a success's raw reward, a failure's ``failure_reward``, each with its overlong punishment."""
+        rewards = torch.where(success, rollouts.rewards, self.failure_reward)
+        return self._punished(rewards, rollouts, success)

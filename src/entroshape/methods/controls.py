@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from entroshape.methods.gtpo import GTPO
@@ -10,7 +10,18 @@ from entroshape.methods.shaping import Signal
 
 
 @dataclass(frozen=True, kw_only=True)
-class GTPOUniform(GTPO):
+class Control(GTPO):
+    """GTPO with one signal, which gives the control its name: another one is refused."""
+
+    def __post_init__(self) -> None:
+        (own,) = (option.default for option in fields(self) if option.name == "signal")
+        if self.signal != own:
+            raise ValueError(f"signal of {self.name} must be {own!r}, which it is named for; got {self.signal!r}")
+        super().__post_init__()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GTPOUniform(Control):
     """GTPO with every weight 1: only the split normalisation is left."""
 
     name: ClassVar[str] = "gtpo_uniform"
@@ -18,7 +29,7 @@ class GTPOUniform(GTPO):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GTPORandom(GTPO):
+class GTPORandom(Control):
     """GTPO with the entropies permuted at random among the group's tokens: the same noise, no information."""
 
     name: ClassVar[str] = "gtpo_random"
@@ -26,7 +37,7 @@ class GTPORandom(GTPO):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GTPOSurprisal(GTPO):
+class GTPOSurprisal(Control):
     """GTPO with the sampled token's surprisal ``-log pi_old`` in place of the entropy."""
 
     name: ClassVar[str] = "gtpo_surprisal"

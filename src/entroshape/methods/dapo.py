@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from entroshape.checks import check_number
 from entroshape.credit.surrogate import ClippedSurrogate
+from entroshape.methods.base import FailurePunished
 from entroshape.methods.grpo import GRPO
-from entroshape.rollouts import Rollouts
 
 
 @dataclass(frozen=True, kw_only=True)
-class DAPO(GRPO):
+class DAPO(FailurePunished, GRPO):
     """Decoupled Clip and Dynamic Sampling Policy Optimization.
 
     GRPO's advantages of rewards that are -1 instead of 0 for failures (so that overlong punishments add to the same
@@ -26,8 +22,10 @@ class DAPO(GRPO):
         ValueError: an option out of range, naming it.
 
     Example:
-        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 0.0]), entropies=None,
-        ...                     mask=torch.ones(2, 1), group=torch.zeros(2, dtype=torch.long))
+        >>> import torch
+        >>> from entroshape import Rollouts
+        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 0.0]), mask=torch.ones(2, 1),
+        ...                     group=torch.zeros(2, dtype=torch.long))
         >>> DAPO().shaped_rewards(rollouts)
         tensor([ 1., -1.])
     """
@@ -38,18 +36,7 @@ class DAPO(GRPO):
     epsilon_high: float = 0.28
     """The importance ratio is clipped above at ``1 + epsilon_high`` (clip-higher)."""
 
-    failure_reward: float = -1.0
-    """The base reward of a failure."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("failure_reward", self.failure_reward, maximum=0.0)
-
     @property
     def surrogate(self) -> ClippedSurrogate:
         """Token ratio; mean over all tokens."""
         return ClippedSurrogate(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high)
-
-    def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
-        """``[B]`` the raw reward of a success, ``failure_reward`` of a failure."""
-        return torch.where(success, rollouts.rewards, self.failure_reward)

@@ -26,8 +26,8 @@ class GRPO(Method):
         ValueError: an option out of range, naming it.
 
     Example:
-        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 0.0, 0.0, 0.0]), entropies=None,
-        ...                     mask=torch.ones(4, 1), group=torch.zeros(4, dtype=torch.long))
+        >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 0.0, 0.0, 0.0]), mask=torch.ones(4, 1),
+        ...                     group=torch.zeros(4, dtype=torch.long))
         >>> GRPO().advantages(rollouts)
         tensor([ 1.5000, -0.5000, -0.5000, -0.5000])
     """
@@ -52,10 +52,6 @@ class GRPO(Method):
             epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, aggregation="sequence_mean"
         )
 
-    def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
-        """``[B]`` the rewards that are normalised, before any punishment: here the raw ones."""
-        return rollouts.rewards
-
     def loss_mask(self, rollouts: Rollouts) -> Tensor:
         """``[B, T]`` bool, the tokens that the loss runs over: here all."""
         return rollouts.mask
@@ -64,7 +60,7 @@ class GRPO(Method):
         """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
         self._require(rollouts)
         success = self.success(rollouts)
-        rewards = self.base_rewards(rollouts, success) + self._punishment(rollouts, success)
+        rewards = self.base_rewards(rollouts, success)
         every = torch.ones_like(success)[:, None]
         advantages = normalized_advantages(rewards[:, None], every, success, rollouts.group, normalization="joint")[
             :, 0

@@ -92,7 +92,7 @@ class GRPOS(EntropyShaped):
             rollouts.lengths > 0,
             mean=self.mean,
         )
-        base = self.beta1 * self._base(rollouts, success)
+        base = self.beta1 * self.base_rewards(rollouts, success)
         shaped = base + torch.where(success, self.beta2, -self.beta2) * weights
         every = torch.ones_like(success)[:, None]
         advantages, gated = self._normalized(shaped[:, None], every, success, rollouts)

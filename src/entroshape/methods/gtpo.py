@@ -69,7 +69,7 @@ class GTPO(EntropyShaped):
         success = self.success(rollouts)
         signal, mask = self._signal(rollouts, generator), rollouts.mask
         sets, right = self._outcome_sets(rollouts, success), success[:, None].float()
-        base = self.alpha1 * self._base(rollouts, success)[:, None]
+        base = self.alpha1 * self.base_rewards(rollouts, success)[:, None]
         slope = self.alpha2 * (2.0 * right - 1.0)
         shaped = torch.empty(mask.shape, device=mask.device)
         for rows, columns in self._blocks(mask):

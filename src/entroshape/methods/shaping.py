@@ -11,7 +11,7 @@ from torch import Tensor
 from entroshape.checks import check_choice, check_flag, check_number
 from entroshape.credit.comparison import Mean, set_ids
 from entroshape.credit.normalization import Normalization, normalized_advantages, one_outcome
-from entroshape.methods.base import Method, Scope
+from entroshape.methods.base import FailurePunished, Scope
 from entroshape.rollouts import Rollouts
 
 _OF_THE_COMPARISON = (
@@ -30,7 +30,7 @@ Signal = Literal["entropy", "surprisal", "random", "uniform"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntropyShaped(Method):
+class EntropyShaped(FailurePunished):
     """What GTPO and GRPO-S have in common: how entropies are prepared, compared and normalised."""
 
     normalization: Normalization = "zero_filled"
@@ -59,9 +59,6 @@ class EntropyShaped(Method):
     gate: bool = True
     """Give advantage 0 to normalisation sets that are all right or all wrong, instead of normalising entropy noise."""
 
-    failure_reward: float = -1.0
-    """The base reward of a failure."""
-
     epsilon_low: float = 0.2
     """The importance ratio is clipped below at ``1 - epsilon_low``."""
 
@@ -76,7 +73,6 @@ class EntropyShaped(Method):
         check_choice("mean", self.mean, get_args(Mean))
         check_choice("signal", self.signal, get_args(Signal))
         check_number("entropy_floor", self.entropy_floor, minimum=SMALLEST_FLOOR)
-        check_number("failure_reward", self.failure_reward, maximum=0.0)
         check_flag("gate", self.gate)
         if self.entropy_clip is not None:
             self._check_clip()
@@ -137,10 +133,6 @@ class EntropyShaped(Method):
         if self.entropy_clip is not None:
             values = values.clamp(*self.entropy_clip)
         return values.clamp(min=self.entropy_floor)
-
-    def _base(self, rollouts: Rollouts, success: Tensor) -> Tensor:
-        """``[B]`` base rewards: a success's raw reward, a failure's ``failure_reward``, each with its punishment."""
-        return torch.where(success, rollouts.rewards, self.failure_reward) + self._punishment(rollouts, success)
 
     def _normalized(self, shaped: Tensor, mask: Tensor, success: Tensor, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
         """``[B, T]`` advantages of shaped rewards, and ``[B]`` which responses are gated."""

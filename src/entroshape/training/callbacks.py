@@ -138,12 +138,11 @@ class RunRecorder(TrainerCallback):
 
 def rollout_rows(record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     """One row a response that has a reward: tokens, entropy, shaped reward, advantage, outcome."""
-    rows = []
+    rows, credit = [], record.credit.per_token(record.mask)
     for i, live in enumerate(record.mask):
         if record.rewards[i].isnan():
             continue
         ids = record.token_ids[i][live].tolist()
-        shaped, advantages = record.credit.shaped_rewards[i], record.credit.advantages[i]
         rows.append(
             {
                 "step": step,
@@ -153,8 +152,8 @@ def rollout_rows(record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBa
                 "tokens": [tokenizer.decode([token]) for token in ids],
                 "token_ids": ids,
                 "entropy": [] if record.entropies is None else record.entropies[i][live].tolist(),
-                "shaped_reward": (shaped[live] if shaped.ndim else shaped.expand(len(ids))).tolist(),
-                "advantage": (advantages[live] if advantages.ndim else advantages.expand(len(ids))).tolist(),
+                "shaped_reward": credit.shaped_rewards[i][live].tolist(),
+                "advantage": credit.advantages[i][live].tolist(),
                 "reward": float(record.rewards[i]),
                 "success": bool(record.credit.success[i]),
                 "gated": bool(record.credit.gated[i]),

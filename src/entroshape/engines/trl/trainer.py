@@ -190,11 +190,20 @@ class ShapedGRPOTrainer(WatchedGRPOTrainer):
         generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
         known = ~batch.rewards.isnan()
         if bool(known.all()):
-            rollouts = Rollouts(batch.rewards, entropies, mask, batch.group, logprobs)
+            rollouts = Rollouts(
+                rewards=batch.rewards, entropies=entropies, mask=mask, group=batch.group, logprobs=logprobs
+            )
             return self.method.assign(rollouts, generator)
         picked = [None if value is None else value[known] for value in (entropies, logprobs)]
         credit = self.method.assign(
-            Rollouts(batch.rewards[known], picked[0], mask[known], batch.group[known], picked[1]), generator
+            Rollouts(
+                rewards=batch.rewards[known],
+                entropies=picked[0],
+                mask=mask[known],
+                group=batch.group[known],
+                logprobs=picked[1],
+            ),
+            generator,
         )
         return Credit(
             shaped_rewards=_spread(credit.shaped_rewards, known),

@@ -52,9 +52,8 @@ def estimator(name: str) -> Estimator:
         )
         generator = torch.Generator().manual_seed(handoff.seed)
         handoff.credit = handoff.method.assign(handoff.rollouts, generator)
-        values = handoff.credit.advantages
         advantages = torch.zeros(response_mask.shape, dtype=torch.float32, device=response_mask.device)
-        advantages[real] = values if values.ndim == 2 else values[:, None] * handoff.rollouts.mask
+        advantages[real] = handoff.credit.per_token(handoff.rollouts.mask).advantages
         return advantages, advantages
 
     return estimate
