@@ -7,6 +7,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from entroshape.printable import make_output_printable, one_line
+
 USAGE = """\
 entroshape: fine-grained credit for LLM reinforcement learning (GTPO, GRPO-S and their baselines)
 
@@ -38,6 +40,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit status: 0 done, 1 failed on the way, 2 refused at the door."""
+    make_output_printable()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"train": _train, "eval": _eval, "compare": _compare, "inspect": _inspect, "report": _report}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -53,17 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return commands[arguments[0]](arguments[1:])
-    except (ValueError, ImportError, OSError, RuntimeError) as error:
+    except (ValueError, ImportError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("ENTROSHAPE_TRACEBACK"):
             raise
-        said = str(error) or type(error).__name__
+        said = one_line(str(error)) or type(error).__name__
         print(f"entroshape: {said}\n(ENTROSHAPE_TRACEBACK=1 shows where)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | ImportError) else 1
 
 
 def _train(arguments: list[str]) -> int:
-    from rich.console import Console
-
+    from entroshape.terminal import PlainConsole
     from entroshape.training.command import parse_train
 
     config, resume = parse_train(arguments)
@@ -71,7 +73,7 @@ def _train(arguments: list[str]) -> int:
     from entroshape.training.run import train
 
     _silence_other_bars()
-    console = Console()
+    console = PlainConsole()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *place: console.print(f"warning: {message}", soft_wrap=True)
         try:
@@ -83,16 +85,15 @@ def _train(arguments: list[str]) -> int:
 
 
 def _eval(arguments: list[str]) -> int:
-    from rich.console import Console
-
     from entroshape.evaluation.options import parse_eval
+    from entroshape.terminal import PlainConsole
 
     config = parse_eval(arguments)
 
     from entroshape.evaluation.command import run_eval
 
     _silence_other_bars()
-    console = Console(stderr=config.json)
+    console = PlainConsole(stderr=config.json)
     try:
         run_eval(config, console)
     except KeyboardInterrupt:
@@ -102,15 +103,14 @@ def _eval(arguments: list[str]) -> int:
 
 
 def _compare(arguments: list[str]) -> int:
-    from rich.console import Console
-
     from entroshape.experiments.options import parse_compare
+    from entroshape.terminal import PlainConsole
 
     config, rest = parse_compare(arguments)
 
     from entroshape.experiments.command import run_compare
 
-    console = Console()
+    console = PlainConsole()
     try:
         run_compare(config, rest, console)
     except KeyboardInterrupt:
@@ -120,11 +120,10 @@ def _compare(arguments: list[str]) -> int:
 
 
 def _inspect(arguments: list[str]) -> int:
-    from rich.console import Console
-
     from entroshape.report.inspect import inspect, parse_inspect
+    from entroshape.terminal import PlainConsole
 
-    inspect(parse_inspect(arguments), Console())
+    inspect(parse_inspect(arguments), PlainConsole())
     return 0
 
 
@@ -139,9 +138,11 @@ def _silence_other_bars() -> None:
 
 def _report(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: entroshape report RUN\n\nWrites RUN/report.html again, from what the run directory holds.")
-        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+        asked = bool(arguments) and arguments[0] in ("-h", "--help")
+        usage = "usage: entroshape report RUN\n\nWrites RUN/report.html again, from what the run directory holds."
+        print(usage, file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
     from entroshape.report import write_report
 
-    print(write_report(arguments[0]))
+    print(one_line(str(write_report(arguments[0]))))
     return 0

@@ -40,11 +40,19 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model in float32, and its tokenizer.
 
     Raises:
-        ValueError: it cannot be found, here or on the hub.
+        ValueError: it cannot be found, here or on the hub; a file of it is damaged; it lacks weights, or has some that
+            are not finite.
     """
     tokenizer = load_tokenizer(name)
-    with _found(name):
-        model = AutoModelForCausalLM.from_pretrained(resolve_model(name), dtype=torch.float32)
+    with _readable(name):
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            resolve_model(name), dtype=torch.float32, output_loading_info=True
+        )
+    if missing := sorted(loaded["missing_keys"]):
+        raise ValueError(f"model {name!r} lacks {len(missing)} of its weights, the first {missing[0]!r}")
+    broken = next((key for key, weight in model.named_parameters() if not weight.isfinite().all()), None)
+    if broken is not None:
+        raise ValueError(f"model {name!r} has weights that are not finite numbers, the first in {broken!r}")
     return model, tokenizer
 
 
@@ -52,10 +60,10 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, without the model.
 
     Raises:
-        ValueError: it cannot be found, here or on the hub.
+        ValueError: it cannot be found, here or on the hub, or a file of it is damaged.
     """
     path = resolve_model(name)
-    with _found(name):
+    with _readable(name):
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -63,13 +71,22 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 @contextmanager
-def _found(name: str) -> Iterator[None]:
+def _readable(name: str) -> Iterator[None]:
+    """Says which model it was that could not be read."""
     try:
         yield
-    except OSError as error:
+    except (MemoryError, torch.OutOfMemoryError, ImportError):
+        raise
+    except Exception as error:
+        # A damaged file raises whatever the library at work has for it: SafetensorError, KeyError, AttributeError, ...
+        if isinstance(error, OSError) and not Path(name).expanduser().is_dir():
+            raise ValueError(
+                f"model {name!r} was not found: expected a hub id, a local directory, or {BUNDLED_MODEL!r} (bundled). "
+                f"{error}"
+            ) from error
         raise ValueError(
-            f"model {name!r} was not found: expected a hub id, a local directory, or {BUNDLED_MODEL!r} (bundled). "
-            f"{error}"
+            f"model {name!r} cannot be read: a file of it is damaged or of another kind "
+            f"({type(error).__name__}: {error})"
         ) from error
 
 

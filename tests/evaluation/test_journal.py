@@ -96,7 +96,7 @@ def test_batches_of_other_sizes_are_refused(whole, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda lines: [lines[0], b"{", *lines[2:]], ":2: expected JSON; got '{'. Delete the file"),
+        (lambda lines: [lines[0], b"{", *lines[2:]], ":2: not JSON: Expecting property name .*Delete the file"),
         (lambda lines: [lines[0], b"3", *lines[2:]], ":2: expected a JSON object; got '3'"),
         (lambda lines: [lines[0], *lines[2:]], "expected batch 0; got batch 1"),
     ],

@@ -88,7 +88,7 @@ def test_the_charts_get_every_metric_of_every_step(run, html):
 
 def test_hostile_text_is_shown_as_text(tmp_path):
     run = make_run(tmp_path / "run", steps=3, task=HOSTILE, method_options={HOSTILE: HOSTILE}, model=[HOSTILE])
-    run.append_metrics({"step": 4, HOSTILE: 1.0, "note": HOSTILE})
+    run.append_metrics({"step": 4, HOSTILE: 1.0})
     page = Elements(write_report(run.path).read_text(encoding="utf-8"))
     assert [tag for tag, _ in page.elements].count("script") == 5
     assert not [tag for tag, _ in page.elements if tag == "img"]

@@ -117,16 +117,16 @@ def test_a_config_that_is_damaged_is_named(run):
 
 def test_metrics_read_back_line_by_line(run):
     assert run.read_metrics() == []
-    lines = [{"step": 1, "reward": 0.1 + 0.2}, {"step": 2, "note": "line\nbreak\u2028", "loss": None}]
+    lines = [{"step": 1, "reward": 0.1 + 0.2}, {"step": 2, "loss": None}]
     for line in lines:
         run.append_metrics(line)
     assert run.read_metrics() == lines
     assert len(run.metrics_path.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [1.0], {"a": 1}])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [1.0], {"a": 1}, "0.5", 10**400])
 def test_a_metric_that_json_cannot_hold_is_refused_by_name(run, value):
-    with pytest.raises(ValueError, match=r"metrics\['entropy'\] must be a finite number"):
+    with pytest.raises(ValueError, match="metrics: 'entropy' must be a finite number"):
         run.append_metrics({"step": 1, "entropy": value})
     assert run.read_metrics() == []
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from entroshape.evaluation.engine import Engine
 from entroshape.evaluation.evaluator import EvaluationOptions, EvaluationResult, evaluate_engine
@@ -19,6 +19,7 @@ from entroshape.evaluation.shown import as_json, metrics_table, next_step
 from entroshape.evaluation.vllm_engine import VLLMEngine, require_vllm
 from entroshape.models import check_readable, formatted_prompt, load_model, resolve_model
 from entroshape.tasks import Task, load_task
+from entroshape.terminal import text_column
 
 NOT_OF_THE_ANSWERS = ("output", "json", "device")
 """Options that the answers do not depend on. On another device they come out of the same distribution."""
@@ -73,8 +74,8 @@ def _evaluated(config: EvalConfig, task: Task, journal: Journal, console: Consol
     if journal.batches:
         done = sum(map(len, journal.batches))
         console.print(f"going on behind {done} answers that are there already", soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("eta"), TimeRemainingColumn(), console=console) as bar:
+    columns = (text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, text_column("eta"), TimeRemainingColumn(), console=console) as bar:
         answers = bar.add_task("answers", total=len(task.test) * config.samples)
         return evaluate_engine(
             engine,

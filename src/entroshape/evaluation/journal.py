@@ -6,12 +6,24 @@ line that a kill has torn is dropped, so that a kill loses at most the batch tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from entroshape.printable import shown
 from entroshape.runs.files import append_line, json_line, read_lines, taken
+from entroshape.runs.reading import parse_json
+
+ANSWER: dict[str, tuple[type, ...]] = {
+    "completion": (str,),
+    "reward": (float, int),
+    "success": (bool,),
+    "length": (int,),
+    "cut": (bool,),
+    "entropy": (float, int, type(None)),
+    "answer": (str, type(None)),
+}
+"""What an answer holds, and of which types; the last two where they are known."""
 
 
 class Journal:
@@ -42,6 +54,9 @@ class Journal:
 
     def _read(self, options: Mapping[str, Any]) -> None:
         lines = read_lines(self.path)
+        with self.path.open("rb") as file:
+            if file.read(1) not in (b"", b"{"):
+                raise ValueError(f"{self.path} holds something else than the batches of an evaluation. Move it away")
         if len(lines) <= 1:
             # No batch is lost: whoever began this one may have been stopped over an option that is right now.
             self._held.truncate(0)
@@ -53,19 +68,23 @@ class Journal:
 
     def _record(self, number: int, line: str) -> dict[str, Any]:
         try:
-            record = json.loads(line)
+            record = parse_json(line, f"{self.path}:{number}")
         except ValueError as error:
-            raise ValueError(f"{self.path}:{number}: expected JSON; got {line[:80]!r}. Delete the file") from error
+            raise ValueError(f"{error}. Delete the file") from error
         if not isinstance(record, dict):
-            raise ValueError(f"{self.path}:{number}: expected a JSON object; got {line[:80]!r}. Delete the file")
+            raise ValueError(f"{self.path}:{number}: expected a JSON object; got {shown(line)}. Delete the file")
         return record
 
     def _batch(self, number: int, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-        if record.get("batch") != number or not isinstance(record.get("answers"), list):
+        answers = record.get("answers")
+        if record.get("batch") != number or not isinstance(answers, list):
             raise ValueError(
-                f"{self.path}: expected batch {number}; got batch {record.get('batch')!r}. Delete the file"
+                f"{self.path}: expected batch {number}; got batch {shown(record.get('batch'))}. Delete the file"
             )
-        return list(record["answers"])
+        for answer in answers:
+            if not isinstance(answer, dict) or any(type(answer.get(key)) not in ANSWER[key] for key in ANSWER):
+                raise ValueError(f"{self.path}, batch {number}: {shown(answer)} is no answer. Delete the file")
+        return answers
 
     def append(self, answers: Sequence[Mapping[str, Any]]) -> None:
         """Keeps the next batch: on the disk when this returns.
@@ -94,6 +113,6 @@ def check_options(there: Mapping[str, Any], options: Mapping[str, Any], path: Pa
     for name in [*options, *there]:
         if there.get(name) != options.get(name):
             raise ValueError(
-                f"{name} is {options.get(name)!r}, but {path} was made with {there.get(name)!r}: "
+                f"{name} is {options.get(name)!r}, but {path} was made with {shown(there.get(name))}: "
                 "give the same options to go on with it, choose another --output, or delete it"
             )

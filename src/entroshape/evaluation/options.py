@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-import tyro
-
+from entroshape.arguments import parse_arguments
 from entroshape.checks import check_choice, check_integer, check_number
 
 EngineName = Literal["transformers", "vllm"]
@@ -104,4 +103,5 @@ class EvalConfig:
 
 def parse_eval(arguments: list[str]) -> EvalConfig:
     """The options of ``entroshape eval`` from a command line."""
-    return tyro.cli(EvalConfig, prog="entroshape eval", args=arguments, config=(tyro.conf.FlagCreatePairsOff,))
+    config: EvalConfig = parse_arguments(EvalConfig, "eval", arguments)
+    return config

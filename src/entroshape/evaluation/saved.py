@@ -11,12 +11,19 @@ from typing import Any
 from entroshape.evaluation.evaluator import EvaluationResult
 from entroshape.evaluation.journal import check_options
 from entroshape.evaluation.table import metric_intervals, pass_curve
+from entroshape.printable import shown
 from entroshape.runs.files import json_line
-from entroshape.runs.tables import EVALUATION_SCHEMA, read_table, write_table
+from entroshape.runs.reading import check_numbers, parse_json
+from entroshape.runs.tables import EVALUATION_SCHEMA, read_metadata, read_table, write_table
 from entroshape.tasks import Task
 
 MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
 """What a saved model consists of."""
+
+ANSWER = EVALUATION_SCHEMA.field("completion").with_name("answer")
+WITH_ANSWERS = EVALUATION_SCHEMA.append(ANSWER)
+NEEDED = {"problems", "samples", "share_cut"}
+"""Metrics that every evaluation has, and that are shown."""
 
 CHUNK = 1 << 16
 CHUNKS = 64
@@ -50,12 +57,18 @@ def read_evaluation(path: Path, options: Mapping[str, Any]) -> EvaluationResult 
     """
     if not path.exists():
         return None
-    table = read_table(path)
-    metadata = table.schema.metadata or {}
-    if b"options" not in metadata:
+    metadata = read_metadata(path)
+    if not {"options", "metrics"} <= metadata.keys():
         raise ValueError(f"output {path} holds something else than an evaluation; choose another --output")
-    check_options(json.loads(metadata[b"options"]), options, path)
-    return EvaluationResult(rows=table.to_pylist(), metrics=json.loads(metadata[b"metrics"]))
+    there = parse_json(metadata["options"], f"{path}, options")
+    if not isinstance(there, dict):
+        raise ValueError(f"{path}, options: expected names and values; got {shown(there)}")
+    check_options(there, options, path)
+    table = read_table(path, WITH_ANSWERS, optional=("entropy", "answer"))
+    metrics = check_numbers(parse_json(metadata["metrics"], f"{path}, metrics"), f"{path}, metrics")
+    if missing := NEEDED - metrics.keys():
+        raise ValueError(f"{path}, metrics: expected {sorted(missing)[0]}; there are {', '.join(metrics) or 'none'}")
+    return EvaluationResult(rows=table.to_pylist(), metrics=metrics)
 
 
 def model_fingerprint(model: str) -> str:
@@ -90,10 +103,7 @@ def _schema(rows: Sequence[Mapping[str, Any]]) -> Any:
     schema = EVALUATION_SCHEMA
     if "entropy" not in rows[0]:
         schema = schema.remove(schema.get_field_index("entropy"))
-    if "answer" in rows[0]:
-        # The completions' own type, whichever it is.
-        schema = schema.append(schema.field("completion").with_name("answer"))
-    return schema
+    return schema.append(ANSWER) if "answer" in rows[0] else schema
 
 
 def _json(value: Any) -> bytes:

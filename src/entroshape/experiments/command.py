@@ -45,7 +45,7 @@ def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: 
         comparison, arms, directory = plan(config, train_arguments)
         jobs = _jobs(config, comparison, arms, directory)
         runs = len(arms) * config.seeds
-        console.print(f"{directory}: {counted(runs, 'run')}, {runs - len(jobs)} done", soft_wrap=True, markup=False)
+        console.print(f"{directory}: {counted(runs, 'run')}, {runs - len(jobs)} done", soft_wrap=True)
         return _carried_out(config, comparison, jobs, directory, console)
 
 

@@ -11,15 +11,18 @@ from typing import Any
 
 from entroshape.experiments.arms import Arm, parse_arms
 from entroshape.experiments.options import NOT_OF_AN_ARM
+from entroshape.experiments.record import checked_fields, checked_record
 from entroshape.experiments.statistics import Difference, Spread, holm, paired_difference, spread
+from entroshape.printable import shown
 from entroshape.runs.files import write_aside
+from entroshape.runs.reading import read_json
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from
 
 FORMAT = 1
 FILE = "comparison.json"
-OF_A_RECORD = {"arm": str, "seed": int, "before": dict, "after": dict, "pass_curve": list, "curves": dict}
-"""What each record must have, and of which kind."""
+OF_A_COMPARISON = {"format": int, "base": dict, "baseline": str, "arms": list, "records": list}
+"""What the file must have, and of which kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,26 +150,22 @@ def read_comparison(path: Path) -> Comparison:
     Raises:
         ValueError: not such a file; the message names it.
     """
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = checked_fields(content, OF_A_COMPARISON, "the file")
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, expected {FORMAT}")
+        arms = parse_arms([arm if isinstance(arm, str) else shown(arm) for arm in content["arms"]])
+        if content["baseline"] not in [arm.name for arm in arms]:
+            raise ValueError(f"baseline must be one of its arms; got {content['baseline']!r}")
         return Comparison(
-            base=config_from(content["base"], str(path)),
-            arms=parse_arms(content["arms"]),
+            base=config_from(content["base"], "base"),
+            arms=arms,
             baseline=content["baseline"],
-            records=[_checked(place, record) for place, record in enumerate(content["records"])],
+            records=[checked_record(record, f"records[{place}]") for place, record in enumerate(content["records"])],
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no comparison that could be gone on with: {error}") from error
-
-
-def _checked(place: int, record: Any) -> dict[str, Any]:
-    for name, kind in OF_A_RECORD.items():
-        if not isinstance(record, dict) or not isinstance(record.get(name), kind):
-            got = repr(record[name]) if isinstance(record, dict) and name in record else "none"
-            raise ValueError(f"records[{place}] must have {name!r}, {kind.__name__}; got {got}")
-    return record
+    except ValueError as error:
+        raise ValueError(f"{path} is no comparison that could be continued: {error}") from error
 
 
 def shared_options(base: TrainConfig) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import tyro
+from entroshape.arguments import parse_arguments
 
 from entroshape.checks import check_integer
 
@@ -62,13 +62,8 @@ def parse_compare(arguments: list[str]) -> tuple[CompareConfig, list[str]]:
     Raises:
         ValueError: an option of training that the comparison sets itself.
     """
-    config, rest = tyro.cli(
-        CompareConfig,
-        prog="entroshape compare",
-        args=arguments,
-        default=CompareConfig(methods=[], sweep=[]),
-        return_unknown_args=True,
-        config=(tyro.conf.FlagCreatePairsOff,),
+    config, rest = parse_arguments(
+        CompareConfig, "compare", arguments, default=CompareConfig(methods=[], sweep=[]), return_unknown_args=True
     )
     for name in (*(name for name in NOT_OF_AN_ARM if name != "output"), "resume"):
         flags = (f"--{name}", f"--{name.replace('_', '-')}")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from entroshape.evaluation import pass_curve
 from entroshape.experiments.arms import Arm
+from entroshape.printable import shown
 from entroshape.runs import RunDirectory
+from entroshape.runs.reading import check_numbers
 from entroshape.training.config import TrainConfig
 
 CURVES = ("success_rate", "reward", "entropy", "entropy_success", "entropy_failure", "completion_length", "share_cut")
 """Metrics of training that are kept step by step."""
+
+OF_A_RECORD = {"arm": str, "seed": int, "before": dict, "after": dict, "pass_curve": list, "curves": dict}
+"""What each record must have, and of which kind."""
 
 INTERVALS = ("_low", "_high")
 """Ends of intervals over problems; a comparison's intervals are over seeds."""
@@ -51,6 +57,41 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
         "seconds": round(seconds, 1),
         "environment": run.read_config().get("environment"),
     }
+
+
+def checked_fields(value: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
+    """``value``, if it is a mapping that has every name of ``kinds`` with a value of its kind.
+
+    Raises:
+        ValueError: it is not, beginning with ``where``.
+    """
+    for name, kind in kinds.items():
+        own = value.get(name) if isinstance(value, dict) else value
+        if not isinstance(value, dict) or not isinstance(own, kind) or isinstance(own, bool):
+            raise ValueError(f"{where} must have {name!r}, {kind.__name__}; got {shown(own)}")
+    return dict(value)
+
+
+def checked_record(value: Any, where: str) -> dict[str, Any]:
+    """A record that was read from a file, as :func:`run_record` makes it.
+
+    Raises:
+        ValueError: it is none, beginning with ``where``.
+    """
+    record = checked_fields(value, OF_A_RECORD, where)
+    evaluations = {"before": record["before"], "after": record["after"], **(record.get("evaluations") or {})}
+    for name, metrics in evaluations.items():
+        check_numbers(metrics, f"{where}, {name}")
+    steps = record["curves"].get("step")
+    for name, curve in {**record["curves"], "pass_curve": record["pass_curve"]}.items():
+        if not isinstance(curve, list):
+            raise ValueError(f"{where}: {name} must be a list of numbers; got {shown(curve)}")
+        check_numbers(dict(enumerate(curve)), f"{where}, {name}")
+        if name != "pass_curve" and len(curve) != len(steps or []):
+            raise ValueError(f"{where}: {name} must have a value for each of its {len(steps or [])} steps")
+    if None in (steps or []) or None in record["pass_curve"]:
+        raise ValueError(f"{where}: steps and pass_curve must be numbers")
+    return record
 
 
 def _metrics(metrics: dict[str, float]) -> dict[str, float | None]:

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from entroshape.experiments.arms import Arm
 from entroshape.experiments.door import check_begun, is_begun
 from entroshape.experiments.record import is_finished, run_record
 from entroshape.runs import RunDirectory
 from entroshape.runs.files import read_lines, taken
+from entroshape.terminal import text_column
 from entroshape.training.config import TrainConfig
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -98,7 +99,7 @@ class Runner:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+            text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
 
     def run(self, jobs: list[Job], finished: Callable[[dict[str, Any]], None]) -> list[RunFailedError]:
@@ -115,9 +116,8 @@ class Runner:
                 error = future.exception()
                 if isinstance(error, RunFailedError):
                     failed.append(error)
-                    # Paths and messages may hold square brackets, which are no markup.
                     line = f"{error.job.name} failed: {error} (all of its output: {error.job.log})"
-                    self._console.print(line, soft_wrap=True, markup=False)
+                    self._console.print(line, soft_wrap=True)
                 else:
                     finished(future.result())
                 self._progress.advance(overall)

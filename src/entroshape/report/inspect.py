@@ -15,7 +15,9 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from entroshape.arguments import parse_arguments
 from entroshape.checks import check_integer
+from entroshape.printable import printable
 from entroshape.report.credit import Response, groups_of
 from entroshape.runs import RunDirectory
 
@@ -63,9 +65,8 @@ class InspectConfig:
 
 def parse_inspect(arguments: Sequence[str]) -> InspectConfig:
     """The options of ``entroshape inspect`` from a command line."""
-    return tyro.cli(
-        InspectConfig, prog="entroshape inspect", args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    config: InspectConfig = parse_arguments(InspectConfig, "inspect", arguments)
+    return config
 
 
 def inspect(config: InspectConfig, console: Console) -> None:
@@ -93,7 +94,7 @@ def inspect(config: InspectConfig, console: Console) -> None:
         raise ValueError(f"show: the rollouts of {run.path} hold no {config.show}; choose another quantity")
     scale = Scale(config.show, values)
     console.print(Text(f"step {step}, prompt {config.group} of {len(groups)}", style="bold"))
-    console.print(Text(printable(rows[0]["prompt"])), soft_wrap=True)
+    console.print(Text(visible(rows[0]["prompt"])), soft_wrap=True)
     console.print(scale.legend(coloured=_coloured(console)))
     for number, row in enumerate(rows[: config.responses], start=1):
         console.print(_response(number, row, config, scale, coloured=_coloured(console)))
@@ -156,9 +157,9 @@ def _response(number: int, row: Response, config: InspectConfig, scale: Scale, *
     shown = list(zip(row["tokens"], row[config.show], strict=False))[: config.tokens]
     for token, value in shown:
         if coloured:
-            text.append(printable(token), style=scale.style(value)).append(" ")
+            text.append(visible(token), style=scale.style(value)).append(" ")
         else:
-            text.append(f"{printable(token)}({value:.3g}) ")
+            text.append(f"{visible(token)}({value:.3g}) ")
     left = len(row["tokens"]) - len(shown)
     text.append(f"and {left} more tokens" if left > 0 else "", style="dim")
     return text
@@ -172,7 +173,7 @@ def _contents(groups: Sequence[Sequence[Any]], step: int, steps: Sequence[int]) 
         right, gated = sum(row["success"] for row in rows), sum(row["gated"] for row in rows)
         prompt = " ".join(rows[0]["prompt"].split())
         short = prompt if len(prompt) <= 100 else f"{prompt[:48]} … {prompt[-48:]}"
-        table.add_row(str(number), f"{right} of {len(rows)}", str(gated), Text(printable(short)))
+        table.add_row(str(number), f"{right} of {len(rows)}", str(gated), Text(visible(short)))
     return table
 
 
@@ -193,14 +194,11 @@ def _coloured(console: Console) -> bool:
     return console.color_system is not None and not console.no_color
 
 
-def printable(text: str) -> str:
-    r"""Text that can do nothing to a terminal: control and formatting characters as what they are called.
+def visible(text: str) -> str:
+    r"""Text on one line that can do nothing to a terminal: line breaks and empty texts are seen too.
 
     Example:
-        >>> printable("a\x1b[31mb\n"), printable("")
+        >>> visible("a\x1b[31mb\n"), visible("")
         ('a\\x1b[31mb⏎', '∅')
     """
-    shown = re.sub(r"\r?\n", "⏎", text) or "∅"
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in shown
-    )
+    return printable(re.sub(r"\r?\n", "⏎", text) or "∅")

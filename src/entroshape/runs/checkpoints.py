@@ -10,7 +10,9 @@ import json
 import re
 from pathlib import Path
 
+from entroshape.printable import shown
 from entroshape.runs.files import fsync_directory, fsync_file, is_aside, write_aside
+from entroshape.runs.reading import read_json
 
 MARK = "complete.json"
 
@@ -42,12 +44,21 @@ def mark_whole(checkpoint: Path) -> None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether the checkpoint was marked and still has every file at its size."""
+    """Whether the checkpoint was marked and still has every file at its size.
+
+    Raises:
+        ValueError: the mark is damaged, which no kill does; the message names it.
+    """
     mark = checkpoint / MARK
     if not mark.is_file():
         return False
-    sizes = _sizes(checkpoint)
-    return all(sizes.get(name) == size for name, size in json.loads(mark.read_bytes()).items())
+    expected, sizes = read_json(mark), _sizes(checkpoint)
+    if not isinstance(expected, dict) or not expected:
+        raise ValueError(
+            f"{mark} must hold the sizes of the checkpoint's files; got {shown(expected)}. "
+            f"Without {checkpoint.name} the run is resumed from the checkpoint before it"
+        )
+    return all(sizes.get(name) == size for name, size in expected.items())
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:

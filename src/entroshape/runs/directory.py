@@ -6,7 +6,6 @@ kill leaves half-written (a last line, a file aside, a checkpoint without its ma
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,11 @@ from typing import Any
 import yaml
 
 from entroshape.checks import check_integer
+from entroshape.printable import shown
 from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
 from entroshape.runs.files import append_line, environment, is_aside, json_line, read_lines, write_aside
-from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA, read_table, write_table
+from entroshape.runs.reading import check_numbers, parse_json, read_yaml
+from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA, read_metadata, read_table, write_table
 
 
 class RunDirectory:
@@ -118,15 +119,15 @@ class RunDirectory:
         """The options, and ``environment``: the versions of Python and packages and the git revision.
 
         Raises:
-            ValueError: the file is not there or is not YAML.
+            ValueError: the file is not there, is not YAML, or holds no options by name.
         """
         self.open(self.path)
-        try:
-            content = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{self.config_path} is not YAML: {error}") from error
-        if not isinstance(content, dict):
+        content = read_yaml(self.config_path)
+        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
             raise ValueError(f"{self.config_path} must hold options; got {type(content).__name__}")
+        for name in ("method_options", "environment"):
+            if not isinstance(content.get(name) or {}, dict):
+                raise ValueError(f"{self.config_path}: {name} must hold names and values; got {shown(content[name])}")
         return content
 
     # --- metrics ------------------------------------------------------------------------------------------------------
@@ -135,27 +136,28 @@ class RunDirectory:
         """Appends one line, on the disk when this returns. A torn last line that a kill left is dropped first.
 
         Raises:
-            ValueError: no whole number ``step``; a value that JSON cannot hold, such as NaN. Leave out what is unknown.
+            ValueError: no whole number ``step``; a value that is no finite number. Leave out what is unknown.
         """
         _check_step(metrics.get("step"))
+        check_numbers(dict(metrics), "metrics")
         append_line(self.metrics_path, json_line(metrics, "metrics"))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines, without a torn last one; none before the first step.
 
         Raises:
-            ValueError: any other line that is not an object with a ``step``, by path and line number.
+            ValueError: any other line that is not an object with a ``step`` and finite numbers, by path and line
+                number.
         """
         rows = []
         for number, line in enumerate(read_lines(self.metrics_path), start=1):
+            where = f"{self.metrics_path}:{number}"
+            row = parse_json(line, f"{where}: expected a JSON object with a step and numbers")
             try:
-                row = json.loads(line)
                 _check_step(row.get("step") if isinstance(row, dict) else None)
             except ValueError as error:
-                raise ValueError(
-                    f"{self.metrics_path}:{number}: expected a JSON object with a step; got {line[:80]!r}"
-                ) from error
-            rows.append(row)
+                raise ValueError(f"{where}: expected a JSON object with a step; got {shown(line)}") from error
+            rows.append(check_numbers(row, where))
         return rows
 
     def truncate_metrics(self, after_step: int) -> None:
@@ -186,7 +188,7 @@ class RunDirectory:
             ValueError: there are none, or the file is damaged.
         """
         self._require("rollouts", step)
-        return read_table(self._table_path("rollouts", step)).to_pylist()
+        return read_table(self._table_path("rollouts", step), ROLLOUT_SCHEMA).to_pylist()
 
     def rollout_steps(self) -> list[int]:
         """The steps whose rollouts were kept, in order."""
@@ -209,11 +211,11 @@ class RunDirectory:
         """
         self._require("eval", step)
         path = self._table_path("eval", step)
-        table = read_table(path)
-        metrics = (table.schema.metadata or {}).get(b"metrics")
-        if metrics is None:
+        metadata = read_metadata(path)
+        if "metrics" not in metadata:
             raise ValueError(f"{path} holds no evaluation: the metrics are missing from its metadata")
-        return table.to_pylist(), json.loads(metrics)
+        metrics = check_numbers(parse_json(metadata["metrics"], f"{path}, metrics"), f"{path}, metrics")
+        return read_table(path, EVALUATION_SCHEMA).to_pylist(), metrics
 
     def evaluation_steps(self) -> list[int]:
         """The steps that were evaluated, in order; 0 is before training."""

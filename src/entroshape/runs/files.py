@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
@@ -21,32 +23,58 @@ PACKAGES = ("entroshape", "torch", "transformers", "trl", "accelerate", "peft", 
 """Whose versions are written down."""
 
 
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""How a file system says that it has no locks, as some network file systems have not."""
+
+
 def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Writes ``path`` as a whole or not at all: aside, to the disk, then renamed over what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.aside")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with aside.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        fsync_directory(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names ``path`` in what goes wrong while it is written.
+
+    Raises:
+        OSError: the path, and why: above all that the disk is full, which the system says without a name.
+    """
     try:
-        with aside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    fsync_directory(path.parent)
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}{_space(path, error)}") from error
+
+
+def _space(path: Path, error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "; what was whole before still is, and the run can be continued once there is room" if full else ""
 
 
 def taken(file: IO[bytes]) -> bool:
     """Takes an open file for this process and those that inherit it, if no other process holds it.
 
     The system lets go of it when the last of them closes it or ends, however it ends. Where the system has no such
-    locks, it is taken without one.
+    locks, or not on this file system, it is taken without one.
     """
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
     return True
 
 
@@ -58,7 +86,7 @@ def is_aside(path: Path) -> bool:
 def append_line(path: Path, line: bytes) -> None:
     """Appends ``line``, which ends in a newline, and brings it to the disk; a torn last line is cut off first."""
     new = not path.exists()
-    with path.open("ab+") as file:
+    with writing(path), path.open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
         if size:
             file.seek(-1, os.SEEK_END)

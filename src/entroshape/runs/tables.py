@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,28 +69,73 @@ def write_table(
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ValueError(f"rows for {path.name} do not fit the columns {schema.names}: {error}") from error
     for column in table.column_names:
-        _check_values(column, table[column])
+        _check_values(f"column {column!r}", table[column])
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
     write_aside(path, lambda file: pq.write_table(table, file, compression="zstd"))
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, schema: pa.Schema, *, optional: Sequence[str] = ()) -> pa.Table:
     """Reads what :func:`write_table` wrote.
+
+    Args:
+        path: the file.
+        schema: its columns.
+        optional: those that may be missing.
+
+    Raises:
+        ValueError: the file is damaged, or holds other columns or values; the message names it.
+    """
+    with _readable(path):
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        table.validate(full=True)
+    wanted = [field for field in schema if field.name not in optional or field.name in table.column_names]
+    if sorted(table.column_names) != sorted(field.name for field in wanted):
+        raise ValueError(f"{path} must have the columns {schema.names}; got {table.column_names}")
+    for field in wanted:
+        if table.schema.field(field.name).type != field.type:
+            got = table.schema.field(field.name).type
+            raise ValueError(f"{path}: column {field.name!r} must hold {field.type}; got {got}")
+        _check_values(f"{path}: column {field.name!r}", table[field.name])
+    _check_lengths(table, path)
+    return table
+
+
+def read_metadata(path: Path) -> dict[str, bytes]:
+    """The file's own metadata, with names as text.
 
     Raises:
         ValueError: the file is damaged.
     """
+    with _readable(path):
+        return {name.decode(errors="replace"): value for name, value in (pq.read_metadata(path).metadata or {}).items()}
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What Arrow raises for a damaged file is of many kinds."""
+    if not path.is_file():
+        raise ValueError(f"{path} is not a readable Parquet file: it is no file")
     try:
-        return pq.read_table(path, partitioning=None)
-    except pa.ArrowException as error:
+        yield
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise ValueError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def _check_lengths(table: pa.Table, path: Path) -> None:
+    """One value per token in every list of a row, or none at all."""
+    lists = [field.name for field in table.schema if pa.types.is_list(field.type)]
+    columns = [pc.list_value_length(table[name]).to_pylist() for name in lists]
+    for number, lengths in enumerate(zip(*columns, strict=True)):
+        if len(set(lengths) - {0}) > 1:
+            raise ValueError(f"{path}, row {number}: expected one value per token in every list; got {lengths}")
 
 
 def _check_values(column: str, values: pa.ChunkedArray) -> None:
     if values.null_count:
-        raise ValueError(f"column {column!r} must hold no None; got {values.null_count}")
+        raise ValueError(f"{column} must hold no None; got {values.null_count}")
     if pa.types.is_list(values.type):
         _check_values(column, pc.list_flatten(values))
     elif pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values), min_count=0).as_py():
-        raise ValueError(f"column {column!r} must hold finite numbers alone")
+        raise ValueError(f"{column} must hold finite numbers alone")

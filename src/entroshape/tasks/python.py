@@ -12,6 +12,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from numbers import Real
 from pathlib import Path
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
@@ -22,8 +23,8 @@ def resolve(spec: str) -> Any:
     """The object that ``module:name`` names. Modules in the current directory can be named too.
 
     Raises:
-        ValueError: ``spec`` has another shape, or there is no such module or name; the message says what there is. An
-            error inside the user's module is passed on as it is.
+        ValueError: ``spec`` has another shape, or there is no such module or name, where the message says what there
+            is; or the module cannot be imported.
 
     Example:
         >>> resolve("math:sqrt")(9)
@@ -50,11 +51,22 @@ def _import(module_name: str, here: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # Only if it is this module, or a package that it is in, that is missing; not one that it imports.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+            raise ValueError(f"module {module_name!r} cannot be imported: {_raised(error)}") from error
         present = ", ".join(sorted(path.name for path in Path(here).glob("*.py"))) or "no .py files"
         raise ValueError(
             f"no module {error.name!r} on the Python path or in the current directory, {here}, which has {present}"
         ) from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"module {module_name!r} cannot be imported: {_raised(error)}") from error
+
+
+def _raised(error: BaseException) -> str:
+    """What was raised, and where: the innermost place that is the user's own."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error}"
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def _describe(value: Any) -> str:
@@ -111,9 +123,11 @@ def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
 
     def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         wanted = columns if takes_all else {key: columns[key] for key in columns if key in parameters}
+        # Copies: what the function does to its arguments is its own affair.
+        given = {key: _copied(value) for key, value in wanted.items()}
         try:
-            values = function(prompts=prompts, completions=completions, **wanted)
-        except Exception as error:
+            values = function(prompts=_copied(prompts), completions=_copied(completions), **given)
+        except (Exception, SystemExit) as error:
             raise RuntimeError(f"reward function {name!r} raised {type(error).__name__}: {error}") from error
         return _check_values(values, len(completions), name)
 
@@ -121,6 +135,13 @@ def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
     reward.__doc__ = function.__doc__
     reward.names_itself = reward  # type: ignore[attr-defined]
     return reward
+
+
+def _copied(value: Any) -> Any:
+    """Lists and mappings anew, down to what they hold."""
+    if isinstance(value, list):
+        return [_copied(each) for each in value]
+    return {key: _copied(each) for key, each in value.items()} if type(value) is dict else value
 
 
 def _check_values(values: Any, count: int, name: str) -> list[float]:
@@ -150,9 +171,16 @@ def load_user_task(spec: str, *, train_size: int | None, test_size: int | None) 
         ValueError: see :func:`resolve`; or it is neither.
     """
     value = resolve(spec)
-    task = value() if callable(value) and not isinstance(value, Task) else value
+    task = _called(value, spec) if callable(value) and not isinstance(value, Task) else value
     if not isinstance(task, Task):
         raise ValueError(f"task {spec!r} must be a Task or a function that returns one; got {type(task).__name__}")
     train = task.train if train_size is None else task.train.select(range(min(train_size, len(task.train))))
     test = task.test if test_size is None else task.test.select(range(min(test_size, len(task.test))))
     return replace(task, train=train, test=test, reward=checked_reward(task.reward, f"{spec} reward"))
+
+
+def _called(function: Callable[[], Any], spec: str) -> Any:
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"task {spec!r} cannot be made: {_raised(error)}") from error

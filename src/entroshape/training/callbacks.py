@@ -16,7 +16,6 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
@@ -26,6 +25,7 @@ from entroshape.engines.trl import StepRecord
 from entroshape.engines.trl.watched import PREFIX
 from entroshape.models import prompt_text
 from entroshape.runs import RunDirectory
+from entroshape.terminal import text_column
 from entroshape.training.config import TrainConfig
 
 FROM_TRL = {
@@ -43,12 +43,12 @@ class StepProgress:
     def __init__(self, steps: int, console: Console) -> None:
         self._steps, self._console = steps, console
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            text_column("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            text_column("{task.fields[note]}"),
             TimeElapsedColumn(),
-            TextColumn("eta"),
+            text_column("eta"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,

@@ -8,8 +8,9 @@ from typing import Any
 
 import tyro
 
+from entroshape.arguments import parse_arguments
 from entroshape.training.config import TrainConfig
-from entroshape.training.load import load_config
+from entroshape.training.load import load_config, load_run_config
 from entroshape.training.values import parse_value
 
 
@@ -44,9 +45,8 @@ def parse_train(arguments: list[str]) -> tuple[TrainConfig, str | None]:
 
 
 def _parse(arguments: list[str], default: TrainCommand) -> TrainCommand:
-    return tyro.cli(
-        TrainCommand, prog="entroshape train", args=arguments, default=default, registry=_REGISTRY, config=_STYLE
-    )
+    command: TrainCommand = parse_arguments(TrainCommand, "train", arguments, default=default, registry=_REGISTRY)
+    return command
 
 
 def _resumed(command: TrainCommand) -> TrainConfig:
@@ -62,7 +62,7 @@ def _resumed(command: TrainCommand) -> TrainConfig:
         raise ValueError(f"--resume goes on with the run's own options; {names} would have no effect")
     if not (Path(command.resume) / "config.yaml").is_file():
         raise ValueError(f"--resume must name a run directory; {command.resume} has no config.yaml")
-    return load_config(Path(command.resume) / "config.yaml")
+    return load_run_config(Path(command.resume) / "config.yaml")
 
 
 def _parse_options(arguments: list[str]) -> dict[str, Any]:
@@ -76,7 +76,6 @@ def _parse_options(arguments: list[str]) -> dict[str, Any]:
     return options
 
 
-_STYLE = (tyro.conf.FlagCreatePairsOff,)
 _REGISTRY = tyro.constructors.ConstructorRegistry()
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from entroshape.printable import shown
+from entroshape.runs.reading import read_yaml
 from entroshape.training.config import TrainConfig
+
+OF_EVERY_RUN = ("task", "model", "method", "steps", "seed")
+"""Options that stand in every run's ``config.yaml``, whichever version wrote it."""
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -20,21 +23,29 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         ValueError: naming the file and the option: not a mapping, an unknown option, a value of the wrong type.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"config must be a YAML file; got {path}, which does not exist")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+    content = read_yaml(path)
+    content = {} if content is None else content
     if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold options, one 'name: value' a line; got {type(content).__name__}")
+        raise ValueError(f"{path} must hold options, one 'name: value' per line; got {type(content).__name__}")
     if content.pop("environment", None) is not None:
         content.pop("output", None)  # a run's own config.yaml: its options start another run, elsewhere
-    names = [option.name for option in fields(TrainConfig)]
-    for name in content:
-        if name not in names:
-            raise ValueError(f"{path}: unknown option {name!r}; there are {', '.join(names)}")
     return config_from({**content, **(overrides or {})}, str(path))
+
+
+def load_run_config(path: str | Path) -> TrainConfig:
+    """The options of a run from its own ``config.yaml``, which holds them all.
+
+    Raises:
+        ValueError: naming the file: it is empty, is another file than a run wrote, or as :func:`load_config`.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    missing = [name for name in (*OF_EVERY_RUN, "environment") if not isinstance(content, dict) or name not in content]
+    if missing:
+        raise ValueError(f"{path} is not the config.yaml of a run: it has no {missing[0]!r}")
+    return load_config(path)
 
 
 def config_from(options: Mapping[str, Any], source: str) -> TrainConfig:
@@ -43,12 +54,15 @@ def config_from(options: Mapping[str, Any], source: str) -> TrainConfig:
     Raises:
         ValueError: a value of the wrong type or range, naming ``source`` and the option.
     """
+    kinds = get_type_hints(TrainConfig)
+    for name, value in options.items():
+        if name not in kinds:
+            raise ValueError(f"{source}: unknown option {shown(name)}; there are {', '.join(kinds)}")
+        try:
+            TypeAdapter(kinds[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ValueError(f"{source}: {name}: {error.errors()[0]['msg']}; got {shown(value)}") from error
     try:
-        return TypeAdapter(TrainConfig).validate_python(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["type"] == "value_error":
-            raise ValueError(f"{source}: {first['ctx']['error']}") from error
-        raise ValueError(
-            f"{source}: {'.'.join(map(str, first['loc']))}: {first['msg']}; got {first['input']!r}"
-        ) from error
+        return TrainConfig(**options)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error

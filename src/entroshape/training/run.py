@@ -30,6 +30,7 @@ from entroshape.models import check_readable, formatted_prompt, load_model, trai
 from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory
 from entroshape.tasks import Task, load_task
+from entroshape.terminal import PlainConsole
 from entroshape.training.callbacks import RunRecorder, StepProgress
 from entroshape.training.config import BUNDLED_MODEL, TrainConfig
 from entroshape.training.trackers import keep_tensorboard
@@ -50,7 +51,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
         ValueError: an option that does not fit the task, the model or the machine.
         RuntimeError: a reward function that failed, naming the step; the last checkpoint stays good.
     """
-    console = console or Console()
+    console = console or PlainConsole()
     if threads := config.threads or (1 if config.model == BUNDLED_MODEL else None):
         torch.set_num_threads(threads)
     state = PartialState(cpu=_on_cpu(config))
