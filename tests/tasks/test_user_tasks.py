@@ -47,6 +47,9 @@ def module(tmp_path, monkeypatch):
     """A module in the current directory, which is not on the Python path yet."""
     (tmp_path / "my_rewards.py").write_text(MODULE)
     (tmp_path / "needs_more.py").write_text("import surely_not_installed")
+    (tmp_path / "divides.py").write_text("one = 1\none / 0")
+    (tmp_path / "leaves.py").write_text("raise SystemExit(3)")
+    (tmp_path / "misspelt.py").write_text("def f(:")
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     monkeypatch.chdir(tmp_path)
     yield "my_rewards"
@@ -94,9 +97,33 @@ def test_what_cannot_be_a_reward_is_refused_with_what_there_is(module, spec, mes
         load_reward(spec)
 
 
-def test_an_error_inside_the_users_module_is_passed_on(module):
-    with pytest.raises(ModuleNotFoundError, match="surely_not_installed"):
-        resolve("needs_more:f")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("needs_more", r"ModuleNotFoundError: No module named 'surely_not_installed' \(needs_more\.py, line 1\)"),
+        ("divides", r"ZeroDivisionError: division by zero \(divides\.py, line 2\)"),
+        ("leaves", r"SystemExit: 3 \(leaves\.py, line 1\)"),
+        ("misspelt", r"SyntaxError: .*misspelt\.py, line 1"),
+    ],
+)
+def test_an_error_inside_the_users_module_is_one_sentence_with_its_place(module, name, message):
+    with pytest.raises(ValueError, match=f"module '{name}' cannot be imported: {message}"):
+        resolve(f"{name}:f")
+
+
+def test_a_reward_that_clears_its_arguments_or_leaves_changes_nothing_outside(module):
+    def clears(prompts, completions, **columns):
+        count = len(completions)
+        for values in (prompts, *completions, completions, *columns.values()):
+            values.clear()
+        return [1.0] * count
+
+    prompts, answers = ["?", "!"], [["a"], ["b"]]
+    completions = [[{"role": "assistant", "content": "x"}], [{"role": "assistant", "content": "y"}]]
+    assert checked_reward(clears, "clears")(prompts, completions, answer=answers) == [1.0, 1.0]
+    assert (prompts, answers, completions[1][0]["content"]) == (["?", "!"], [["a"], ["b"]], "y")
+    with pytest.raises(RuntimeError, match=r"reward function 'leaves' raised SystemExit: 3"):
+        checked_reward(lambda prompts, completions: sys.exit(3), "leaves")(["?"], ["x"])
 
 
 def test_what_a_reward_raises_names_the_function_and_keeps_the_cause(module):

@@ -66,9 +66,11 @@ def checked_fields(value: Any, kinds: Mapping[str, type], where: str) -> dict[st
         ValueError: it is not, beginning with ``where``.
     """
     for name, kind in kinds.items():
-        own = value.get(name) if isinstance(value, dict) else value
-        if not isinstance(value, dict) or not isinstance(own, kind) or isinstance(own, bool):
-            raise ValueError(f"{where} must have {name!r}, {kind.__name__}; got {shown(own)}")
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} must be an object; got {shown(value)}")
+        if not isinstance(value.get(name), kind) or isinstance(value[name], bool):
+            got = shown(value[name]) if name in value else "none"
+            raise ValueError(f"{where} must have {name!r}, {kind.__name__}; got {got}")
     return dict(value)
 
 
