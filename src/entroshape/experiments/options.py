@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from entroshape.arguments import parse_arguments
-
 from entroshape.checks import check_integer
 
 NOT_OF_AN_ARM = ("method", "method_options", "seed", "output", "report_to")
