@@ -82,7 +82,7 @@ def test_names_may_be_dotted(module):
         ("my rewards:by_length", "expected module:name"),
         (
             "my_reward:by_length",
-            "no module 'my_reward' on .* directory, .* has my_rewards.py, needs_more.py",
+            "no module 'my_reward' on .* directory, .* has .*my_rewards.py, needs_more.py",
         ),
         ("my_rewards.deeper:f", "my_rewards.deeper"),
         ("my_rewards:by_lenght", r"module 'my_rewards' \(.*my_rewards.py\) has no 'by_lenght'; did you mean by_length"),
