@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from entroshape.printable import make_output_printable, one_line
+from entroshape.stopping import close_process_group, exit_status, stoppable
 
 USAGE = """\
 entroshape: fine-grained credit for LLM reinforcement learning (GTPO, GRPO-S and their baselines)
@@ -55,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"entroshape: no command {arguments[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
         return 2
     try:
-        return commands[arguments[0]](arguments[1:])
+        with stoppable():
+            return commands[arguments[0]](arguments[1:])
+    except KeyboardInterrupt as stop:
+        return exit_status(stop)
     except (ValueError, ImportError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("ENTROSHAPE_TRACEBACK"):
             raise
@@ -79,8 +83,13 @@ def _train(arguments: list[str]) -> int:
         try:
             train(config, resume=resume, console=console)
         except KeyboardInterrupt:
-            console.print("\nstopped. Go on with: entroshape train --resume RUN (the directory named at the start)")
-            return 130
+            if os.environ.get("RANK", "0") == "0":
+                console.print(
+                    "\nstopped. Continue with: entroshape train --resume RUN (the directory named at the start)"
+                )
+            raise
+        finally:
+            close_process_group()
     return 0
 
 
@@ -97,8 +106,8 @@ def _eval(arguments: list[str]) -> int:
     try:
         run_eval(config, console)
     except KeyboardInterrupt:
-        console.print("\nstopped; the same command goes on from here")
-        return 130
+        console.print("\nstopped; the same command continues from here")
+        raise
     return 0
 
 
@@ -114,8 +123,8 @@ def _compare(arguments: list[str]) -> int:
     try:
         run_compare(config, rest, console)
     except KeyboardInterrupt:
-        console.print("\nstopped; the same command goes on from here")
-        return 130
+        console.print("\nstopped; the same command continues from here")
+        raise
     return 0
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from pathlib import Path
 
 from entroshape.experiments.comparison import ONLY_WHERE
 from entroshape.models import check_readable, load_tokenizer
-from entroshape.runs import RunDirectory
-from entroshape.runs.files import read_lines, taken
+from entroshape.runs import RunDirectory, files
+from entroshape.runs.files import read_lines
 from entroshape.tasks import load_task
 from entroshape.training.config import TrainConfig
 
@@ -63,8 +63,7 @@ def check_begun(run: RunDirectory, config: TrainConfig) -> None:
             )
 
 
-@contextmanager
-def held(directory: Path) -> Iterator[None]:
+def held(directory: Path) -> AbstractContextManager[None]:
     """Makes the directory and holds it, so that no other comparison writes its file meanwhile.
 
     The system lets go of it when the process ends, however it ends.
@@ -72,11 +71,8 @@ def held(directory: Path) -> Iterator[None]:
     Raises:
         ValueError: another process holds it.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / LOCK).open("ab") as lock:
-        if not taken(lock):
-            raise ValueError(
-                f"output: another compare is at work in {directory}; let it finish and call this one again, "
-                "or choose another --output"
-            )
-        yield
+    return files.held(
+        directory / LOCK,
+        f"output: another compare is at work in {directory}; let it finish and call this one again, "
+        "or choose another --output",
+    )

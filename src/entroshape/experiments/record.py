@@ -23,8 +23,8 @@ INTERVALS = ("_low", "_high")
 
 
 def is_finished(run: RunDirectory, config: TrainConfig) -> bool:
-    """Whether the run has come to its last evaluation."""
-    return run.config_path.is_file() and config.steps in run.evaluation_steps()
+    """Whether the run has left its last evaluation, its model and its report."""
+    return run.config_path.is_file() and run.is_finished(config.steps)
 
 
 def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -96,7 +95,6 @@ class Runner:
     ) -> None:
         self._parallel, self._console, self._keep = parallel, console, keep_checkpoints
         self._launcher = shlex.split(launcher) if launcher else [sys.executable]
-        self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
         self._progress = Progress(
             text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
@@ -130,8 +128,6 @@ class Runner:
             yield
         except BaseException:
             self._stopped.set()
-            for process in list(self._processes):
-                process.send_signal(signal.SIGTERM)
             raise
 
     def _do(self, job: Job) -> dict[str, Any]:
@@ -184,15 +180,16 @@ class Runner:
                 start_new_session=True,
                 pass_fds=(lock,) if os.name == "posix" else (),
             )
-        self._processes.add(process)
         bar = self._progress.add_task(job.name, total=job.config.steps)
         try:
-            while process.poll() is None:
+            while process.poll() is None and not self._stopped.is_set():
                 self._show(bar, job)
                 self._stopped.wait(SECONDS_BETWEEN_LOOKS)
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
         finally:
             self._progress.remove_task(bar)
-            self._processes.discard(process)
         if process.returncode:
             raise RunFailedError(job, _last_words(job.log, start) or f"ended with status {process.returncode}")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,15 @@ import yaml
 from entroshape.checks import check_integer
 from entroshape.printable import shown
 from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
-from entroshape.runs.files import append_line, environment, is_aside, json_line, read_lines, write_aside
+from entroshape.runs.files import append_line, environment, held, is_aside, json_line, read_lines, write_aside
 from entroshape.runs.reading import check_numbers, parse_json, read_yaml
 from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA, read_metadata, read_table, write_table
 
 
 class RunDirectory:
-    """A run on disk: options, metrics, rollouts, evaluations, checkpoints and the report.
+    """A run on disk: options, metrics, rollouts, evaluations, checkpoints, the model and the report.
 
-    The constructor touches nothing; see :meth:`create` and :meth:`open`. One process writes at a time.
+    The constructor touches nothing; see :meth:`create` and :meth:`open`. One process writes at a time (:meth:`hold`).
 
     Args:
         path: the directory.
@@ -36,7 +37,9 @@ class RunDirectory:
         self.config_path = self.path / "config.yaml"
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
+        self.model_path = self.path / "model"
         self.report_path = self.path / "report.html"
+        self.lock_path = self.path / ".lock"
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
@@ -59,7 +62,7 @@ class RunDirectory:
                 "or choose another --output"
             )
         run.path.mkdir(parents=True, exist_ok=True)
-        there = sorted(entry.name for entry in run.path.iterdir() if not is_aside(entry))
+        there = sorted(entry.name for entry in run.path.iterdir() if not is_aside(entry) and entry != run.lock_path)
         if there:
             raise ValueError(
                 f"output {run.path} must be new or empty, and is no run that could be resumed: it holds {there[0]!r}"
@@ -97,6 +100,14 @@ class RunDirectory:
             what = "has no config.yaml" if run.path.is_dir() else "does not exist"
             raise ValueError(f"{run.path} must be the directory of a run; it {what}")
         return run
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keeps every other process that asks for it from writing this run, until the block or this process ends.
+
+        Raises:
+            ValueError: another process holds it.
+        """
+        return held(self.lock_path, f"another process is training the run in {self.path}; let it finish, or stop it")
 
     # --- options ------------------------------------------------------------------------------------------------------
 
@@ -160,6 +171,13 @@ class RunDirectory:
             rows.append(check_numbers(row, where))
         return rows
 
+    def forget_after(self, step: int) -> None:
+        """Deletes the metrics, rollouts and evaluations of all steps after ``step``, which a resumed run makes again."""
+        self.truncate_metrics(step)
+        for kind in ("rollouts", "eval"):
+            for later in filter(step.__lt__, self._steps(kind)):
+                self._table_path(kind, later).unlink()
+
     def truncate_metrics(self, after_step: int) -> None:
         """Drops the lines of all steps after ``after_step``: what a resumed run will write again.
 
@@ -220,6 +238,10 @@ class RunDirectory:
     def evaluation_steps(self) -> list[int]:
         """The steps that were evaluated, in order; 0 is before training."""
         return self._steps("eval")
+
+    def is_finished(self, steps: int) -> bool:
+        """Whether a run of ``steps`` steps has left all that it should: the last evaluation, the model, the report."""
+        return steps in self.evaluation_steps() and self.model_path.is_dir() and self.report_path.is_file()
 
     def write_report(self, html: str) -> Path:
         """Writes ``report.html`` and gives its path; :func:`entroshape.report.write_report` makes the content."""

@@ -7,7 +7,9 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -64,8 +66,8 @@ def _space(path: Path, error: OSError) -> str:
 def taken(file: IO[bytes]) -> bool:
     """Takes an open file for this process and those that inherit it, if no other process holds it.
 
-    The system lets go of it when the last of them closes it or ends, however it ends. Where the system has no such
-    locks, or not on this file system, it is taken without one.
+    The system releases it when the last of them closes it or ends, however it ends. Where the system has no such
+    locks, it is taken without one; where only the file system has none, a warning says so.
     """
     if fcntl is not None:
         try:
@@ -75,7 +77,37 @@ def taken(file: IO[bytes]) -> bool:
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
+            warnings.warn(
+                f"the file system of {file.name} has no locks ({error.strerror}): nothing refuses a second command "
+                "that writes the same files, so start only one at a time",
+                stacklevel=2,
+            )
     return True
+
+
+@contextmanager
+def held(lock: Path, refusal: str) -> Iterator[None]:
+    """Holds the file ``lock``, made with its directory if need be, until the block or the process ends.
+
+    Raises:
+        ValueError: another process holds it; ``refusal`` is the message.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        if not taken(file):
+            raise ValueError(refusal)
+        yield
+
+
+def replace_directory(aside: Path, path: Path) -> None:
+    """Brings the directory ``aside`` and all in it to the disk, then puts it in the place of ``path``."""
+    for file in sorted(aside.rglob("*")):
+        (fsync_directory if file.is_dir() else fsync_file)(file)
+    fsync_directory(aside)
+    if path.exists():
+        shutil.rmtree(path)
+    aside.replace(path)
+    fsync_directory(path.parent)
 
 
 def is_aside(path: Path) -> bool:

@@ -27,6 +27,7 @@ from entroshape.models import prompt_text
 from entroshape.runs import RunDirectory
 from entroshape.terminal import text_column
 from entroshape.training.config import TrainConfig
+from entroshape.training.divergence import DivergedError
 
 FROM_TRL = {
     "loss": "loss",
@@ -116,10 +117,7 @@ class RunRecorder(TrainerCallback):
         metrics = {key: value for key, value in metrics.items() if value is not None}
         broken = [key for key, value in metrics.items() if not math.isfinite(value)]
         if broken:
-            raise FloatingPointError(
-                f"step {step}: {', '.join(broken)} is not finite. The last checkpoint is good; start "
-                "again with a lower learning rate or a tighter max_grad_norm."
-            )
+            raise DivergedError(self._run, step, f"{' and '.join(broken)} {'are' if broken[1:] else 'is'} not finite")
         self._run.append_metrics(metrics)
         self._progress.update(metrics)
 

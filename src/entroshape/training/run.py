@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from peft import LoraConfig
 from rich.console import Console
-from transformers import (
-    PreTrainedTokenizerBase,
-    PrinterCallback,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PrinterCallback
 from transformers import ProgressCallback as BarOfTransformers
 
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
-from entroshape.evaluation import evaluate, paired_changes
+from entroshape.evaluation import paired_changes
 from entroshape.methods import build_method
-from entroshape.models import check_readable, formatted_prompt, load_model, training_prompts
+from entroshape.models import check_readable, load_model, training_prompts
 from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory
+from entroshape.runs.files import replace_directory, writing
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import PlainConsole
 from entroshape.training.callbacks import RunRecorder, StepProgress
 from entroshape.training.config import BUNDLED_MODEL, TrainConfig
+from entroshape.training.divergence import FiniteWeights, divergence_explained
+from entroshape.training.evaluator import Evaluator
+from entroshape.training.resuming import NothingLeftToTrain, OtherProcesses, optimizer_step, resume_point, train_from
 from entroshape.training.trackers import keep_tensorboard
 
 
@@ -48,23 +46,43 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
         The run directory.
 
     Raises:
-        ValueError: an option that does not fit the task, the model or the machine.
+        ValueError: an option that does not fit the task, the model or the machine; another process that trains the run.
+        DivergedError: weights, gradients or logits are no longer finite.
         RuntimeError: a reward function that failed, naming the step; the last checkpoint stays good.
     """
     console = console or PlainConsole()
     if threads := config.threads or (1 if config.model == BUNDLED_MODEL else None):
         torch.set_num_threads(threads)
     state = PartialState(cpu=_on_cpu(config))
+    if state.device.type == "cpu":
+        state.device = torch.device("cpu")  # accelerate numbers it by rank; torch.load knows no cpu:0
+    with ExitStack() as stack:
+        if resume:
+            run = _opened(resume, state, stack)
+            if run.is_finished(config.steps):
+                if state.is_main_process:
+                    console.print(f"{run.path} is finished: nothing is left to do", soft_wrap=True, markup=False)
+                return run
+            return _carried_out(config, state, console, lambda: run, resumed=True)
+        return _carried_out(config, state, console, lambda: _created(config, state, stack), resumed=False)
+
+
+def _carried_out(
+    config: TrainConfig, state: PartialState, console: Console, directory: Callable[[], RunDirectory], *, resumed: bool
+) -> RunDirectory:
     # What cannot work is refused before anything is written.
     task = _task(config)
     arguments = engine_arguments(config, task, state.num_processes)
     model, tokenizer = load_model(config.model)
     check_readable(task, config.model, tokenizer)
-    run = _run_directory(config, resume, state)
+    run = directory()
     arguments.output_dir, arguments.run_name = str(run.checkpoints_path), run.path.name
     if state.is_main_process:
         console.print(f"{config.method} on {config.task} with {config.model}: {run.path}", soft_wrap=True)
-    checkpoint = _resume_point(run, config, console) if resume else None
+    checkpoint = resume_point(run, config, console) if resumed else None
+    trained = checkpoint is not None and optimizer_step(checkpoint) >= arguments.max_steps
+    if trained:
+        arguments.report_to = []  # a tracker would be told of a run without a step
 
     with StepProgress(config.steps, console) as progress:
         recorder = RunRecorder(run, config, tokenizer, progress)
@@ -75,7 +93,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
             training_prompts(task, tokenizer, config.steps * config.prompts_per_step, config.seed),
             processing_class=tokenizer,
             peft_config=_lora(config),
-            callbacks=[recorder],
+            callbacks=[FiniteWeights(run, config.updates_per_step), recorder],
             on_rollouts=recorder.on_rollouts,
         )
         for callback in (PrinterCallback, BarOfTransformers):
@@ -83,17 +101,19 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
         if state.is_main_process:
             keep_tensorboard(trainer, run, checkpoint)
         evaluator = Evaluator(run, config, task, tokenizer, trainer, progress)
-        trainer.add_callback(evaluator)
-        evaluator.evaluate(0)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        evaluator.evaluate(config.steps)
+        own = [evaluator, NothingLeftToTrain(), *([OtherProcesses(checkpoint, config.seed)] if checkpoint else [])]
+        for callback in own:
+            trainer.add_callback(callback)
+        with divergence_explained(trainer, run, config.updates_per_step):
+            evaluator.evaluate(0)
+            train_from(trainer, checkpoint)
+            evaluator.evaluate(config.steps)
 
-    trainer.save_model(str(run.path / "model"))
+    if not (trained and run.model_path.is_dir()):
+        _save_model(trainer, run, state)
     if state.is_main_process:
-        before, after = run.read_evaluation(0), run.read_evaluation(config.steps)
-        console.print(summary_table(before[1], after[1], changes=paired_changes(before[0], after[0])))
-        console.print(f"report: {write_report(run.path)}", soft_wrap=True)
-        console.print(_next_command(run, config), soft_wrap=True)
+        _show_outcome(run, config, console)
+    state.wait_for_everyone()
     return run
 
 
@@ -138,48 +158,6 @@ def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> Shaped
     )
 
 
-class Evaluator(TrainerCallback):
-    """Evaluates the policy on held-out problems, on the main process, without touching the training's random state."""
-
-    def __init__(
-        self,
-        run: RunDirectory,
-        config: TrainConfig,
-        task: Task,
-        tokenizer: PreTrainedTokenizerBase,
-        trainer: ShapedGRPOTrainer,
-        progress: StepProgress,
-    ) -> None:
-        self._run, self._config, self._task, self._tokenizer = run, config, task, tokenizer
-        self._trainer, self._progress = trainer, progress
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Evaluates every ``eval_every`` steps; the last step is evaluated after training."""
-        step, within = divmod(state.global_step, self._config.updates_per_step)
-        every = self._config.eval_every
-        if every and not within and step % every == 0 and step < self._config.steps:
-            self.evaluate(step)
-
-    def evaluate(self, step: int) -> None:
-        """Samples answers to the held-out problems and writes them with their metrics, unless they are there."""
-        state = PartialState()
-        if state.is_main_process and step not in self._run.evaluation_steps():
-            with self._progress.phase(f"evaluating at step {step}") as progress:
-                result = evaluate(
-                    self._trainer.accelerator.unwrap_model(self._trainer.model),
-                    self._tokenizer,
-                    self._task,
-                    samples=self._config.eval_samples,
-                    max_new_tokens=self._config.max_completion_length,
-                    temperature=self._config.temperature,
-                    seed=self._config.seed,
-                    progress=progress,
-                    prompt_formatter=lambda prompt: formatted_prompt(prompt, self._task, self._tokenizer),
-                )
-            self._run.write_evaluation(step, result.rows, result.metrics)
-        state.wait_for_everyone()
-
-
 def _next_command(run: RunDirectory, config: TrainConfig) -> str:
     other = "dapo" if config.method != "dapo" else "gtpo"
     plain = " --method-options" if config.method_options else ""
@@ -192,33 +170,51 @@ def _next_command(run: RunDirectory, config: TrainConfig) -> str:
     )
 
 
-def _run_directory(config: TrainConfig, resume: str | Path | None, state: PartialState) -> RunDirectory:
-    """The run's directory, the same on every process: the main one makes it, and tells the others where."""
+def _named(config: TrainConfig) -> RunDirectory:
+    return RunDirectory.create_named(config.task, config.method, config.seed)
+
+
+def _opened(resume: str | Path, state: PartialState, stack: ExitStack) -> RunDirectory:
+    """The run to be resumed, held by the main process."""
+    if state.is_main_process:
+        run = RunDirectory.open(resume)
+        stack.enter_context(run.hold())
+        run.remove_torn_checkpoints()
+    state.wait_for_everyone()
+    return RunDirectory.open(resume)
+
+
+def _created(config: TrainConfig, state: PartialState, stack: ExitStack) -> RunDirectory:
+    """A new run, the same on every process: the main one makes and holds it, and tells the others where."""
     paths = [""]
     if state.is_main_process:
-        if resume:
-            run = RunDirectory.open(resume)
-            run.remove_torn_checkpoints()
-        else:
-            run = RunDirectory.create(config.output) if config.output else _named(config)
-            run.write_config(config.to_dict())
+        run = RunDirectory.create(config.output) if config.output else _named(config)
+        stack.enter_context(run.hold())
+        RunDirectory.create(run.path)  # once more: another command may have begun a run here a moment ago
+        run.write_config(config.to_dict())
         paths = [str(run.path)]
     broadcast_object_list(paths)
     return RunDirectory.open(paths[0])
 
 
-def _named(config: TrainConfig) -> RunDirectory:
-    return RunDirectory.create_named(config.task, config.method, config.seed)
+def _save_model(trainer: ShapedGRPOTrainer, run: RunDirectory, state: PartialState) -> None:
+    """Writes ``model/`` as a whole or not at all."""
+    aside = run.path / ".model.aside"
+    if state.is_main_process:
+        shutil.rmtree(aside, ignore_errors=True)
+    state.wait_for_everyone()
+    with writing(run.model_path):
+        trainer.save_model(str(aside))
+    state.wait_for_everyone()
+    if state.is_main_process:
+        replace_directory(aside, run.model_path)
 
 
-def _resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Path | None:
-    """The last whole checkpoint; what was written past it is forgotten, because it will be done again."""
-    checkpoint = run.latest_checkpoint()
-    step = int(checkpoint.name.rpartition("-")[2]) // config.updates_per_step if checkpoint else 0
-    if PartialState().is_main_process:
-        run.truncate_metrics(step)
-        console.print(f"resuming from step {step}" if checkpoint else "starting over: there is no checkpoint yet")
-    return checkpoint
+def _show_outcome(run: RunDirectory, config: TrainConfig, console: Console) -> None:
+    before, after = run.read_evaluation(0), run.read_evaluation(config.steps)
+    console.print(summary_table(before[1], after[1], changes=paired_changes(before[0], after[0])))
+    console.print(f"report: {write_report(run.path)}", soft_wrap=True)
+    console.print(_next_command(run, config), soft_wrap=True)
 
 
 def _on_cpu(config: TrainConfig) -> bool:

@@ -1,0 +1,97 @@
+"""Training that diverged: noticed before weights that are not finite are saved, and said in one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import get_total_norm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from entroshape.engines.trl import ShapedGRPOTrainer
+from entroshape.runs import RunDirectory
+
+PROBE = 32
+"""Tokens that a model is asked about when training has failed: are its logits numbers?"""
+
+
+class DivergedError(RuntimeError):
+    """Weights, gradients or logits are no longer finite. The message names the step and the last good checkpoint."""
+
+    def __init__(self, run: RunDirectory, step: int, cause: str) -> None:
+        checkpoint = run.latest_checkpoint()
+        good = (
+            f"The last checkpoint with finite weights is {checkpoint}"
+            if checkpoint
+            else "There is no checkpoint to return to"
+        )
+        super().__init__(
+            f"training diverged in step {step}: {cause}. {good}. Resuming the run would repeat this: start another one "
+            "with a lower learning_rate or max_grad_norm"
+        )
+
+
+class FiniteWeights(TrainerCallback):
+    """Stops the run when an update leaves weights that are not finite, before they are logged, sampled from or saved.
+
+    Args:
+        run: whose checkpoints the message names.
+        updates_per_step: optimizer updates that make a step.
+    """
+
+    def __init__(self, run: RunDirectory, updates_per_step: int) -> None:
+        self._run, self._updates = run, updates_per_step
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Raises ``DivergedError`` if a weight that is trained is not finite."""
+        if not weights_are_finite(model):
+            cause = f"weights are not finite after optimizer update {state.global_step}"
+            raise DivergedError(self._run, math.ceil(state.global_step / self._updates), cause)
+
+
+def weights_are_finite(model: nn.Module) -> bool:
+    """Whether all weights of this process that are trained are finite numbers."""
+    weights = [weight.detach() for weight in model.parameters() if weight.requires_grad and weight.numel()]
+    return bool(torch.isfinite(get_total_norm(weights, norm_type=math.inf)))
+
+
+@contextmanager
+def divergence_explained(trainer: ShapedGRPOTrainer, run: RunDirectory, updates_per_step: int) -> Iterator[None]:
+    """Training in here that fails because the model gives no numbers any more says so.
+
+    Weights that are finite and huge overflow on the way to the logits; sampling from those fails with a message about
+    probabilities, or a check of entropies does.
+    """
+    try:
+        yield
+    except DivergedError:
+        raise
+    except Exception as error:
+        if gives_numbers(trainer):
+            raise
+        step = trainer.state.global_step // updates_per_step + 1
+        raise DivergedError(run, step, f"the model's logits are not finite ({_first_line(error)})") from error
+
+
+def gives_numbers(trainer: ShapedGRPOTrainer) -> bool:
+    """Whether the model's logits on a few tokens are finite; assumed of a model that is spread over processes."""
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return True
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    tokens = torch.arange(min(PROBE, model.config.get_text_config().vocab_size), device=model.device)
+    try:
+        with torch.no_grad():
+            logits = model(input_ids=tokens[None]).logits
+        return not bool(logits.float().log_softmax(dim=-1).isnan().any())
+    except RuntimeError:  # a device that has failed answers nothing; the first error stands
+        return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

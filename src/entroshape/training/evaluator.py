@@ -1,0 +1,68 @@
+"""Evaluations of a run: before, on the way and after, each of the weights of its step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accelerate import PartialState
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from entroshape.engines.trl import ShapedGRPOTrainer
+from entroshape.evaluation import evaluate
+from entroshape.models import formatted_prompt
+from entroshape.runs import RunDirectory
+from entroshape.tasks import Task
+from entroshape.training.callbacks import StepProgress
+from entroshape.training.config import TrainConfig
+
+
+class Evaluator(TrainerCallback):
+    """Evaluates the policy on held-out problems, on the main process, without touching the training's random state."""
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        config: TrainConfig,
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        trainer: ShapedGRPOTrainer,
+        progress: StepProgress,
+    ) -> None:
+        self._run, self._config, self._task, self._tokenizer = run, config, task, tokenizer
+        self._trainer, self._progress = trainer, progress
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A resumed run whose checkpoint lacks its evaluation makes that first; the weights are loaded by now."""
+        if state.global_step:
+            self._evaluate_if_due(state)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Evaluates every ``eval_every`` steps; the last step is evaluated after training."""
+        self._evaluate_if_due(state)
+
+    def _evaluate_if_due(self, state: TrainerState) -> None:
+        step, within = divmod(state.global_step, self._config.updates_per_step)
+        every = self._config.eval_every
+        if every and not within and step % every == 0 and step < self._config.steps:
+            self.evaluate(step)
+
+    def evaluate(self, step: int) -> None:
+        """Samples answers to the held-out problems and writes them with their metrics, unless they are there."""
+        state = PartialState()
+        if state.is_main_process and step not in self._run.evaluation_steps():
+            with self._progress.phase(f"evaluating at step {step}") as progress:
+                result = evaluate(
+                    self._trainer.accelerator.unwrap_model(self._trainer.model),
+                    self._tokenizer,
+                    self._task,
+                    samples=self._config.eval_samples,
+                    max_new_tokens=self._config.max_completion_length,
+                    temperature=self._config.temperature,
+                    seed=self._config.seed,
+                    progress=progress,
+                    prompt_formatter=lambda prompt: formatted_prompt(prompt, self._task, self._tokenizer),
+                )
+            self._run.write_evaluation(step, result.rows, result.metrics)
+        state.wait_for_everyone()
