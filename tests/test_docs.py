@@ -126,7 +126,8 @@ def commands(page):
     for block in re.findall(r"```sh\n(.*?)```", page.read_text(), flags=re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
-            for started in (["accelerate", "launch", "-m", "entroshape"], ["python", "-m", "entroshape"]):
+            ranks = ["torchrun", "--nproc_per_node", "2", "-m", "entroshape"]
+            for started in (["accelerate", "launch", "-m", "entroshape"], ["python", "-m", "entroshape"], ranks):
                 if words[: len(started)] == started:
                     words = words[len(started) - 1 :]
             if words and Path(words[0]).name == "entroshape":

@@ -98,6 +98,7 @@ def test_a_run_resumed_at_its_last_step_trains_nothing_and_finishes_what_is_miss
 
 @pytest.mark.slow
 def test_what_was_made_past_the_checkpoint_is_made_again(finished, copy):
+    copy.report_path.unlink()
     shutil.rmtree(copy.checkpoints_path / "checkpoint-8")
     rows, metrics = copy.read_evaluation(4)
     copy.write_evaluation(4, rows[:2], {**metrics, "mean@2": 0.987})  # as if of other weights
@@ -183,6 +184,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, capsys, monkeypatch
 
 @pytest.mark.slow
 def test_a_checkpoint_of_weights_that_are_not_finite_is_not_trained_on(copy, capsys):
+    copy.report_path.unlink()
     shutil.rmtree(copy.checkpoints_path / "checkpoint-8")
     path = copy.checkpoints_path / "checkpoint-4/model.safetensors"
     weights = load_file(path)
@@ -202,8 +204,8 @@ def test_two_ranks_resume_to_what_two_ranks_would_have_made(tmp_path):
     assert whole.returncode == 0, whole.stderr[-3000:]
     assert "process group has NOT been destroyed" not in whole.stderr
     shutil.copytree(path, cut)
+    (cut / "report.html").unlink()
     shutil.rmtree(cut / "checkpoints/checkpoint-8")
-    shutil.rmtree(cut / "model")
     resumed = ranks(2, f"--resume={cut}")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
     assert "differ" not in resumed.stdout
@@ -213,6 +215,7 @@ def test_two_ranks_resume_to_what_two_ranks_would_have_made(tmp_path):
     said = []
     for name in ("one", "again"):
         alone = shutil.copytree(path, tmp_path / name)
+        (alone / "report.html").unlink()
         shutil.rmtree(alone / "checkpoints/checkpoint-8")
         said.append(ranks(1, f"--resume={alone}").stdout)
     assert "2 processes wrote the checkpoint, 1 process resume" in said[0]

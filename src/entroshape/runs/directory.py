@@ -172,7 +172,7 @@ class RunDirectory:
         return rows
 
     def forget_after(self, step: int) -> None:
-        """Deletes the metrics, rollouts and evaluations of all steps after ``step``, which a resumed run makes again."""
+        """Deletes metrics, rollouts and evaluations of all steps after ``step``, which a resumed run makes again."""
         self.truncate_metrics(step)
         for kind in ("rollouts", "eval"):
             for later in filter(step.__lt__, self._steps(kind)):

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import set_seed
 from rich.console import Console
@@ -73,6 +74,13 @@ def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Pa
             )
     state.wait_for_everyone()
     return checkpoint
+
+
+def load_onto_numbered_cpus() -> None:
+    """Lets ``torch.load`` put tensors on ``cpu:0``, as accelerate calls a rank's CPU; torch knows ``cpu`` alone."""
+    torch.serialization.register_package(
+        9, lambda storage: None, lambda storage, location: storage if location.startswith("cpu:") else None
+    )
 
 
 def optimizer_step(checkpoint: Path) -> int:

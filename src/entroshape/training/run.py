@@ -30,7 +30,14 @@ from entroshape.training.callbacks import RunRecorder, StepProgress
 from entroshape.training.config import BUNDLED_MODEL, TrainConfig
 from entroshape.training.divergence import FiniteWeights, divergence_explained
 from entroshape.training.evaluator import Evaluator
-from entroshape.training.resuming import NothingLeftToTrain, OtherProcesses, optimizer_step, resume_point, train_from
+from entroshape.training.resuming import (
+    NothingLeftToTrain,
+    OtherProcesses,
+    load_onto_numbered_cpus,
+    optimizer_step,
+    resume_point,
+    train_from,
+)
 from entroshape.training.trackers import keep_tensorboard
 
 
@@ -54,8 +61,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     if threads := config.threads or (1 if config.model == BUNDLED_MODEL else None):
         torch.set_num_threads(threads)
     state = PartialState(cpu=_on_cpu(config))
-    if state.device.type == "cpu":
-        state.device = torch.device("cpu")  # accelerate numbers it by rank; torch.load knows no cpu:0
+    load_onto_numbered_cpus()
     with ExitStack() as stack:
         if resume:
             run = _opened(resume, state, stack)
