@@ -1,11 +1,11 @@
-"""Reruns what docs/results.md shows: every setting is one ``entroshape compare``.
+"""Reproduces docs/results.md: every setting is one ``entroshape compare``.
 
     python scripts/results.py                       # trains what is missing, then writes tables and pictures
-    python scripts/results.py countdown --seeds 10  # one setting, more seeds
-    python scripts/results.py --only-write          # from the figures that are there
+    python scripts/results.py countdown --seeds 10  # one setting with more seeds
+    python scripts/results.py --only-write          # writes from the existing figures
 
-The figures of every run are kept in docs/results/SETTING/comparison.json: a rerun trains only what they lack. Tables go
-into docs/results.md between its markers, pictures into docs/images/.
+The figures of every run are kept in docs/results/SETTING/comparison.json. A rerun trains only what is missing there.
+Tables are written into docs/results.md between its markers, and pictures into docs/images/.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class Setting:
     arms: list[str]
     options: list[str]
     warm_start: list[str] | None = None
-    """How scripts/warm_start.py makes the model that it starts from, models/NAME, where that is not the bundled one."""
+    """Arguments of scripts/warm_start.py that make the initial model, models/NAME. None: the bundled model."""
     model: str = ""
-    """The folder in models/, where it is not the setting's own name."""
+    """The folder in models/, if it differs from the setting's name."""
     seeds: int = 5
     first_seed: int = 0
 
@@ -74,7 +74,7 @@ SEARCH = [
     "dapo:num_generations=32:prompts_per_step=4",
     "gtpo:num_generations=32:prompts_per_step=4",
 ]
-"""What might make a difference: each arm of training options is held against DAPO with the same ones."""
+"""Options that might matter: each arm with training options is compared with DAPO under the same options."""
 
 PATHS = "reasoning_gym:shortest_path?min_rows=6&max_rows=6&min_cols=6&max_cols=6&p_blocked=0.3"
 REWRITING = "reasoning_gym:ab?length=14"
@@ -143,11 +143,11 @@ SETTINGS = {
         seeds=3,
     ),
 }
-"""Countdown needs search; paths need planning, and many are right; rewriting is a calculation with one right answer."""
+"""Countdown needs search. Shortest path needs planning and has many solutions. Rewriting is a calculation with one."""
 
 
 def compare(name: str, setting: Setting, seeds: int | None) -> None:
-    """Trains what the figures of a setting lack."""
+    """Trains the runs of a setting that have no figures yet."""
     command = [sys.executable, "-m", "entroshape", "compare", "--output", f"docs/results/{name}"]
     command += ["--seeds", str(seeds or setting.seeds), f"--first-seed={setting.first_seed}"]
     command += ["--methods", *setting.arms]
@@ -162,7 +162,7 @@ def compare(name: str, setting: Setting, seeds: int | None) -> None:
 
 
 def table(comparison: Comparison) -> str:
-    """One row an arm: means, and differences to the baseline with their intervals."""
+    """One row per arm: means, and differences to the baseline with their intervals."""
     metrics = [name for name in SHOWN if name in comparison.metrics()]
     heads = [head for name in metrics for head in (name, "difference")] + list(PLAIN)
     lines = [f"| | seeds | {' | '.join(heads)} |", "|---" * (len(heads) + 2) + "|"]
@@ -193,13 +193,15 @@ def _below(comparison: Comparison) -> str:
     sampled = ""
     if all(record.get("responses") for record in records):
         means = {arm.name: fmean(r["responses"] for r in records if r["arm"] == arm.name) for arm in comparison.arms}
-        sampled = "Responses sampled a run: " + ", ".join(f"`{n}` {value:,.0f}" for n, value in means.items()) + ". "
+        sampled = (
+            "Completions sampled per run: " + ", ".join(f"`{n}` {value:,.0f}" for n, value in means.items()) + ". "
+        )
     return (
         f"{len(records)} runs, seeds {seeds[0]} to {seeds[-1]}. Differences are to `{comparison.baseline}`, seed by "
-        "seed, with 95 % intervals over seeds; in bold those that stand at 5 % when all rows of the table are judged "
-        f"together (Holm). Mean@32 of `{arm}` minus its own start, by seed: {gains} points. {sampled}"
-        "Seconds of training a run, two or more side by side: median "
-        f"{seconds[len(seconds) // 2]:.0f}. {versions}."
+        "seed, with 95 % intervals over seeds; bold marks those that are significant at 5 % when all rows of the table "
+        f"are tested together (Holm). Gain of `{arm}` in Mean@32 over its own start, by seed: {gains} points. {sampled}"
+        "Median training time per run, with two or more runs in parallel: "
+        f"{seconds[len(seconds) // 2]:.0f} seconds. {versions}."
     )
 
 
@@ -218,7 +220,7 @@ def _difference(value: Difference | None, name: str, stands: bool) -> str:
 
 
 def write(name: str) -> None:
-    """The table and the pictures of a setting, from its figures."""
+    """Writes the table and the pictures of a setting from its figures."""
     comparison = read_comparison(ROOT / "docs/results" / name / FILE)
     images = ROOT / "docs/images"
     draw_forest(comparison, SHOWN, images / f"{name}-differences.png")
@@ -230,7 +232,7 @@ def write(name: str) -> None:
 
 
 def write_across() -> None:
-    """The tables that look across settings."""
+    """Writes the tables that combine several settings."""
     comparisons = {name: read_comparison(ROOT / "docs/results" / name / FILE) for name in SETTINGS}
     _put("across", across_table(comparisons))
     _put("pairs", pairs_table(comparisons))
@@ -250,11 +252,9 @@ def _put(name: str, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("settings", nargs="*", choices=[*SETTINGS, []], help="all of them if none is named")
-    parser.add_argument("--seeds", type=int, help="so many seeds instead of each setting's own number")
-    parser.add_argument(
-        "--only-write", action="store_true", help="train nothing, write from the figures that are there"
-    )
+    parser.add_argument("settings", nargs="*", choices=[*SETTINGS, []], help="which settings; all if none is named")
+    parser.add_argument("--seeds", type=int, help="number of seeds, instead of each setting's own")
+    parser.add_argument("--only-write", action="store_true", help="train nothing; write from the existing figures")
     options = parser.parse_args()
     for name in options.settings or SETTINGS:
         if not options.only_write:

@@ -1,4 +1,4 @@
-"""Tables of docs/results.md that hold arms against others than the baseline, or look across settings."""
+"""Tables of docs/results.md that combine settings, or compare arms with an arm other than the baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from entroshape.experiments import Comparison, paired_difference
 
 ACROSS = ("countdown", "confirmation", "shortest-path", "rewriting")
-"""The settings of 100 steps with one budget."""
+"""The settings with 100 steps and the same budget."""
 
 COLUMNS = ("mean@32", "pass@16", "pass@32")
 
@@ -28,11 +28,11 @@ PAIRS = [
     ("long-confirmation", "dapo:steps=60", "dapo"),
     ("long-confirmation", "gtpo_surprisal", "dapo:steps=60"),
 ]
-"""(setting, arm, held against): what the tables of the settings do not show."""
+"""(setting, arm, compared with): pairs that the tables of the settings do not show."""
 
 
 def across_table(comparisons: Mapping[str, Comparison]) -> str:
-    """Each arm against DAPO over the pairs (task, seed) of all settings of 100 steps."""
+    """Each arm compared with DAPO over the pairs (task, seed) of all settings with 100 steps."""
     lines = [f"| | pairs | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
     arms = [arm.name for arm in comparisons[ACROSS[0]].arms]
     for arm in arms:
@@ -54,7 +54,7 @@ def across_table(comparisons: Mapping[str, Comparison]) -> str:
 
 
 def pairs_table(comparisons: Mapping[str, Comparison]) -> str:
-    """Arms against the arm that differs from them in one thing alone."""
+    """Arms compared with an arm that differs from them in only one thing."""
     lines = [f"| | | against | seeds | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 4) + "|"]
     for name, arm, against in PAIRS:
         comparison = comparisons[name]

@@ -1,4 +1,4 @@
-"""The pictures of docs/results.md, from the figures of a comparison."""
+"""Draws the pictures of docs/results.md from the figures of a comparison."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from entroshape.experiments.page import page_data
 from entroshape.experiments.table import resolved
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b7480")
-"""Okabe and Ito's, which colour-blind readers can tell apart."""
+"""The palette of Okabe and Ito, which colour-blind readers can distinguish."""
 DRAWN = ("dapo", "gtpo", "gtpo_random", "gtpo_uniform", "grpo_s", "dapo_forking", "gtpo_surprisal", "dapo:steps=60")
-"""Arms whose curves are drawn; the page of the comparison draws all."""
+"""Arms whose curves are drawn; comparison.html can draw all."""
 
 
 def draw_forest(comparison: Comparison, metrics: tuple[str, ...], path: Path) -> None:
-    """Differences to the baseline with intervals and single seeds, one panel a metric."""
+    """Differences to the baseline with intervals and single seeds, one panel per metric."""
     summaries = [summary for summary in summarize(comparison) if summary.differences]
     arms = {arm["name"]: arm for arm in page_data(comparison)["arms"]}
     figure, axes = plt.subplots(

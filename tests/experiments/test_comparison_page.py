@@ -60,7 +60,7 @@ def test_everything_is_drawn_without_a_word_on_the_console(arms, seeds, tmp_path
         assert re.search(r'<path [^>]*d="M', card[1])
     assert "NaN" not in main
     assert main.count('<th scope="row">') >= len(arms)
-    assert ("Nothing to hold against" in main) == (len(arms) == 1)
+    assert ("nothing to compare with the baseline" in main) == (len(arms) == 1)
     assert "<img" not in main
     assert "owned" not in dom.partition("</title>")[0]
 

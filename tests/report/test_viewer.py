@@ -89,13 +89,13 @@ def test_pointing_at_a_token_shows_its_numbers_and_marks_its_column_in_all_respo
     shown = facts(page)
     assert shown["token"] == "·t3"
     assert shown["id"] == "2"
-    assert shown["position"] == "3 of 7, response 2"
+    assert shown["position"] == "3 of 7, completion 2"
     assert float(shown["entropy"].split()[0]) == pytest.approx(rows[1]["entropy"][2], rel=1e-3)
     assert float(shown["shaped reward"].replace("\u2212", "-")) == pytest.approx(rows[1]["shaped_reward"][2], rel=1e-3)
     assert float(shown["advantage"].replace("\u2212", "-")) == pytest.approx(rows[1]["advantage"][2], rel=1e-3)
     assert page.locator("#tokens td.marked").count() == 4
     assert set(page.locator("#tokens .marked").evaluate_all("cells => cells.map(c => c.dataset.column)")) == {"2"}
-    assert page.locator("#column h4").inner_text() == "Position 3 in all responses"
+    assert page.locator("#column h4").inner_text() == "Position 3 in all completions"
     assert page.locator("#column svg circle").count() == 5  # four responses, and the one pointed at once more
 
 
@@ -104,10 +104,10 @@ def test_the_keyboard_reaches_everything(opened):
     page.click(cell(0, 0))
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    assert facts(page)["position"] == "3 of 7, response 2"
+    assert facts(page)["position"] == "3 of 7, completion 2"
     assert page.evaluate("document.activeElement.dataset.column") == "2"
     page.keyboard.press("End")
-    assert facts(page)["position"] == "7 of 7, response 2"
+    assert facts(page)["position"] == "7 of 7, completion 2"
     page.keyboard.press("n")
     assert page.locator("#prompt").inner_text() == "prompt 1 of step 5"
     page.keyboard.press(".")
@@ -123,12 +123,12 @@ def test_the_keyboard_reaches_everything(opened):
 def test_on_a_phone_a_tap_chooses_a_token_and_a_finger_that_scrolls_does_not(opened):
     page = opened({5: rollout_rows(5)}, **PHONE)
     page.tap(cell(2, 1))
-    assert facts(page)["position"] == "2 of 8, response 3"
+    assert facts(page)["position"] == "2 of 8, completion 3"
     page.tap(cell(0, 2))
-    assert facts(page)["position"] == "3 of 6, response 1"
+    assert facts(page)["position"] == "3 of 6, completion 1"
     assert set(page.locator("#tokens .marked").evaluate_all("cells => cells.map(c => c.dataset.column)")) == {"2"}
     page.locator(cell(1, 1)).dispatch_event("pointermove", {"pointerType": "touch", "clientX": 9, "bubbles": True})
-    assert facts(page)["position"] == "3 of 6, response 1"
+    assert facts(page)["position"] == "3 of 6, completion 1"
 
 
 def test_the_report_does_not_scroll_sideways_on_a_phone(opened):
@@ -142,10 +142,10 @@ def test_a_click_chooses_what_lies_under_a_pointer_that_has_not_moved_since_the_
     page.click(cell(1, 1))
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    assert facts(page)["position"] == "3 of 8, response 3"
+    assert facts(page)["position"] == "3 of 8, completion 3"
     page.mouse.down()
     page.mouse.up()
-    assert facts(page)["position"] == "2 of 7, response 2"
+    assert facts(page)["position"] == "2 of 7, completion 2"
 
 
 def test_keys_act_on_the_token_that_is_pointed_at_without_a_click(opened):
@@ -153,7 +153,7 @@ def test_keys_act_on_the_token_that_is_pointed_at_without_a_click(opened):
     page.hover(cell(1, 1))
     scrolled = page.evaluate("scrollY")
     page.keyboard.press("ArrowDown")
-    assert facts(page)["position"] == "2 of 8, response 3"
+    assert facts(page)["position"] == "2 of 8, completion 3"
     assert page.evaluate("scrollY") == scrolled
     for key, shown in (("n", "prompt 1 of step 5"), (".", "prompt 1 of step 1")):
         page.mouse.move(5, 5)
@@ -184,7 +184,7 @@ def test_keys_act_on_a_token_that_is_pointed_at_after_a_step_was_chosen_from_the
     page.hover(cell(1, 1))
     page.keyboard.press("ArrowDown")
     assert page.locator("#step option:checked").inner_text() == "step 1"
-    assert facts(page)["position"] == "2 of 8, response 3"
+    assert facts(page)["position"] == "2 of 8, completion 3"
 
 
 def test_keys_scroll_the_page_and_a_long_prompt_where_no_token_is_pointed_at(opened):
@@ -197,19 +197,19 @@ def test_keys_scroll_the_page_and_a_long_prompt_where_no_token_is_pointed_at(ope
     page.focus("#prompt")
     page.keyboard.press("PageDown")
     assert becomes(page, "document.getElementById('prompt').scrollTop > 0")
-    assert facts(page)["position"] == "1 of 6, response 1"
+    assert facts(page)["position"] == "1 of 6, completion 1"
 
 
 def test_a_screen_reader_is_told_the_token_and_its_value(opened):
     page = opened({5: rollout_rows(5)})
-    assert page.locator(cell(0, 2)).get_attribute("aria-label") == "·t2, response 1, token 3: Advantage 0.5"
+    assert page.locator(cell(0, 2)).get_attribute("aria-label") == "·t2, completion 1, token 3: Advantage 0.5"
 
 
 def test_text_that_turns_around_what_follows_is_escaped_in_prompts_as_in_tokens(opened):
     prompt = f"first \u202eabc\x1b\n\t{HOSTILE[2]}"
     page = opened({5: [{**row, "prompt": prompt} for row in rollout_rows(5)]})
     assert page.locator("#prompt").evaluate("node => node.textContent") == f"first \\u202eabc␛\n\t{HOSTILE[2]}"
-    assert page.locator("#group option").first.inner_text() == f"1: first \\u202eabc␛ {HOSTILE[2]} (1 of 4 right)"
+    assert page.locator("#group option").first.inner_text() == f"1: first \\u202eabc␛ {HOSTILE[2]} (1 of 4 succeeded)"
 
 
 def test_steps_prompts_and_quantities_can_be_chosen(opened):
@@ -256,13 +256,13 @@ def test_ten_thousand_tokens_are_paged_and_what_does_not_fit_is_said(opened):
     assert page.locator("#columns").inner_text() == "tokens 1 to 200 of 10,002"
     kept = page.locator("#tokens tbody tr").count()
     assert 10 <= kept < 16
-    assert f"holds {16 - kept} more responses" in page.locator("#left-out").inner_text()
+    assert f"holds {16 - kept} more completions" in page.locator("#left-out").inner_text()
     assert page.locator("#tokens td[data-row]").count() == kept * 200
     page.click("#later")
     assert page.locator("#columns").inner_text() == "tokens 201 to 400 of 10,002"
     page.click(cell(2, 250))
     page.keyboard.press("End")
-    assert facts(page)["position"] == "10002 of 10002, response 3"
+    assert facts(page)["position"] == "10002 of 10002, completion 3"
     assert page.locator("#columns").inner_text() == "tokens 10,001 to 10,002 of 10,002"
     page.keyboard.press("Home")
     page.keyboard.press("PageDown")

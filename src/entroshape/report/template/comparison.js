@@ -1,24 +1,24 @@
-// Draws a comparison with Observable Plot from the JSON that the page holds: a forest plot of differences, curves with
-// bands over seeds for the arms that are ticked, and the table of all figures.
+// Draws a comparison with Observable Plot from the JSON in the page: a forest plot of differences, curves with bands over
+// seeds for the selected arms, and the table of all figures.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("comparison-data").textContent);
   const [INK, MUTED, LINE, CARD] = ["ink", "muted", "line", "card"].map((name) => `var(--${name})`);
   const COLOURS = ["blue", "vermillion", "green", "orange", "purple", "gray"].map((name) => `var(--${name})`);
-  const DASHES = [undefined, "6 3", "2 3"]; // of a second and a third round of the colours
-  const FIRST = 4; // arms beside the baseline that are drawn until the reader chooses
+  const DASHES = [undefined, "6 3", "2 3"]; // for the second and third round of colours
+  const FIRST = 4; // arms drawn at first, in addition to the baseline
   const PERCENT = { scale: 100, text: d3.format(".1f"), signed: d3.format("+.1f"), unit: " %", points: " points" };
   const NUMBER = { scale: 1, text: d3.format(".3~g"), signed: d3.format("+.3~g"), unit: "", points: "" };
   const CURVES = [
-    { key: "pass", title: "Pass@k on held-out problems", note: "Share of problems that at least one of k samples solves.", x: "k (samples)", percent: true },
+    { key: "pass", title: "Pass@k on held-out problems", note: "Share of problems that at least one of k completions solves.", x: "k (completions)", percent: true },
     ...["mean", "pass"].filter((kind) => data.held_out[kind]).map((kind) => ({ key: `held_out_${kind}`, title: `${data.held_out[kind].replace(/^./, (c) => c.toUpperCase())} over the steps`,
-      note: `Of held-out problems, at every evaluation: ${kind === "mean" ? "share of responses that are right" : "share of problems that a sample solves"}.`, x: "step", percent: true, dots: true })),
-    { key: "success_rate", title: "Success rate", note: "Of the responses sampled in training.", x: "step", percent: true },
-    { key: "entropy", title: "Entropy", note: "Of the sampling policy, nats per token.", x: "step" },
-    { key: "entropy_success", title: "Entropy of successes", note: "Nats per token.", x: "step" },
-    { key: "entropy_failure", title: "Entropy of failures", note: "Nats per token.", x: "step" },
-    { key: "completion_length", title: "Completion length", note: "Tokens per response.", x: "step" },
-    { key: "share_cut", title: "Cut at the limit", note: "Share of responses that did not end.", x: "step", percent: true },
+      note: `At every evaluation, ${kind === "mean" ? "share of completions of held-out problems that are successes" : "share of held-out problems that at least one completion solves"}.`, x: "step", percent: true, dots: true })),
+    { key: "success_rate", title: "Success rate", note: "Share of successes among the completions sampled in training.", x: "step", percent: true },
+    { key: "entropy", title: "Entropy", note: "Entropy of the sampling policy, in nats per token.", x: "step" },
+    { key: "entropy_success", title: "Entropy of successes", note: "In nats per token.", x: "step" },
+    { key: "entropy_failure", title: "Entropy of failures", note: "In nats per token.", x: "step" },
+    { key: "completion_length", title: "Completion length", note: "Tokens per completion.", x: "step" },
+    { key: "share_cut", title: "Cut at the limit", note: "Share of completions that reached the length limit without ending.", x: "step", percent: true },
   ];
 
   const element = (name, properties = {}, ...children) => {
@@ -71,9 +71,9 @@
         ...(adjusted === null ? [] : [`p adjusted: ${d3.format(".2~g")(adjusted)}`]), ...(n > 1 ? [`seeds needed: ${needed ?? "more than 100,000"}`] : [])].join("\n");
       return { name: arm.name, mean: scaled(mean), low: scaled(low ?? mean), high: scaled(high ?? mean), stands: adjusted !== null && adjusted < 0.05, text };
     });
-    if (!rows.length) { plot.replaceChildren(element("p", { className: "empty" }, "Nothing to hold against the baseline yet.")); return; }
+    if (!rows.length) { plot.replaceChildren(element("p", { className: "empty" }, "There is nothing to compare with the baseline yet.")); return; }
     const single = data.arms.flatMap((arm) => (arm.seeds[metric.name] ?? []).map((value) => ({ name: arm.name, value: value * format.scale })));
-    // Where nothing differs there is no stretch of the axis to spread over: a bar would run over all of it.
+    // If nothing differs, the axis has no extent, and a bar would cover all of it.
     const flat = [...single, ...rows.flatMap(({ low, high }) => [{ value: low }, { value: high }])].every(({ value }) => value === 0);
     const colour = (row) => (row.stands ? "var(--blue)" : MUTED);
     const longest = d3.max(rows, (row) => row.name.length);
@@ -96,7 +96,7 @@
       ],
     });
     svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `Differences in ${metric.name}, with 95 % intervals; the table below has the figures.`);
+    svg.setAttribute("aria-label", `Differences in ${metric.name}, with 95 % intervals; see the table below for the figures.`);
     plot.replaceChildren(svg);
   }
 
@@ -117,7 +117,7 @@
       const scale = chart.percent ? 100 : 1;
       const rows = data.arms.filter((arm) => drawn.has(arm.name)).flatMap((arm) => pointsOf(arm, chart)
         .map(({ x, mean, low, high }) => ({ name: arm.name, x, mean: scale * mean, low: scale * low, high: scale * high })));
-      if (!rows.length) { chart.plot.replaceChildren(element("p", { className: "empty" }, "Tick an arm above.")); continue; }
+      if (!rows.length) { chart.plot.replaceChildren(element("p", { className: "empty" }, "Select an arm above.")); continue; }
       const [least, most] = d3.extent(rows, (row) => row.x);
       const powers = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
       const x = chart.key === "pass" ? { type: "log", base: 2, ticks: powers, tickFormat: "d" } : { ticks: Math.max(1, Math.min(6, most - least)), tickFormat: "~s" }; // no tick between two steps
@@ -157,7 +157,7 @@
     document.getElementById("table").append(element("thead", {}, head), element("tbody", {}, before, ...body));
   }
 
-  /** A name that may be broken where its options are. */
+  /** An arm's name, with line breaks allowed between its options. */
   const breakable = (name) => name.split(/(?<=[:=,_])/).flatMap((part) => [part, element("wbr")]);
 
   function cell(arm, each) {
@@ -167,7 +167,7 @@
     const node = element("td", {}, `${format.text(after.mean * format.scale)}${error}${format.unit}`);
     if (difference && difference.low !== null) {
       const ends = [difference.mean, difference.low, difference.high];
-      // As many decimals for all three as the largest takes for two digits.
+      // All three get as many decimals as the largest needs for two significant digits.
       const signed = each.share ? format.signed : d3.format(`+.${d3.precisionFixed(d3.max(ends, Math.abs) / 10 || 1)}f`);
       const [mean, low, high] = ends.map((value) => signed(value * format.scale));
       node.append(element("small", {}, `${mean} `, element("span", {}, `(${low} to ${high})`)), element("small", {}, element("span", {}, `${difference.seeds_needed ?? "> 100,000"} seeds`)));

@@ -1,11 +1,11 @@
-// The credit viewer: a group's responses one above the other, token under token, coloured by what they were given.
+// The credit viewer: the completions of a group, aligned token by token and coloured by the credit that they got.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent).credit;
   const viewer = document.getElementById("viewer");
   if (!data || !data.steps.length) { document.getElementById("tokens-section").hidden = true; return; }
 
-  const PAGE = 200; // columns at a time: long responses stay quick to draw and to scroll
+  const PAGE = 200; // columns at a time, so that long completions stay quick to draw and to scroll
   const QUANTITIES = {
     entropy: { label: "Entropy", key: "e", unit: "nats" },
     shaped_reward: { label: "Shaped reward", key: "r", unit: "" },
@@ -39,7 +39,7 @@
     theme = { card, above: d3.interpolateLab(card, blue), below: d3.interpolateLab(card, vermillion), amount: d3.interpolateLab(card, green) };
   }
 
-  /** The ends of the colours: where 98 % of the group's values lie, of those below 0 and of those above. */
+  /** The ends of the colour scale: the range of 98 % of the group's values, below 0 and above 0. */
   let limits;
   function readLimits() {
     const ends = (values) => (values.length ? [0.01, 0.99].map((share) => d3.quantile(values, share)) : undefined);
@@ -47,7 +47,7 @@
     limits = Object.fromEntries(present.map((name) => [name, { below: ends(all(name).filter((value) => value < 0)), above: ends(all(name).filter((value) => value > 0)) }]));
   }
 
-  /** The colour of a value: its hue is its sign, its depth where it lies among the values of that sign. */
+  /** The colour of a value: the hue shows its sign, the depth its place among the values of that sign. */
   function colour(name, value) {
     const { below, above } = limits[name];
     if (name === "entropy") return theme.amount(Math.min(1, value / (above ?? [0, 1])[1]));
@@ -64,12 +64,12 @@
   };
   const inkOn = (text) => ((luminance(text) + 0.05) ** 2 > 0.0525 ? "#000000" : "#ffffff");
 
-  // What has no shape of its own, or turns the text around it, is made visible; line ends and tabs stay as they are.
+  // Characters that are invisible or change the text direction are made visible; line ends and tabs stay as they are.
   const escaped = (text) => text
     .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
-    // Joiners shape emoji and scripts; alone they are invisible.
+    // Joiners shape emoji and scripts. By themselves they are invisible.
     .replace(/^[\u200c\u200d]+$|[\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (text) => [...text].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""));
-  // In a token, line ends, tabs and the spaces at its ends are as well.
+  // In a token, so are line ends, tabs, and spaces at its ends.
   const visible = (text) => text === "" ? "∅" : escaped(text
     .replace(/\r\n|\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ +| +$/g, (spaces) => "·".repeat(spaces.length)));
   const tokenOf = (response, column) => data.tokens[response.tokens[column]];
@@ -80,7 +80,7 @@
   function drawGrid() {
     const [from, to] = [state.page * PAGE, Math.min(longest(), (state.page + 1) * PAGE)];
     const columns = d3.range(from, to);
-    const head = element("tr", {}, element("th", { scope: "col" }, "response"), ...columns.map((column) => {
+    const head = element("tr", {}, element("th", { scope: "col" }, "completion"), ...columns.map((column) => {
       const cell = element("th", { scope: "col" }, String(column + 1));
       cell.dataset.column = column;
       return cell;
@@ -88,12 +88,12 @@
     const rows = responses().map((response, row) => {
       const [kind, word, sign] = outcome(response);
       const name = element("th", { scope: "row" }, element("b", { className: kind }, `${sign} ${word}`), ` ${number(response.reward)}`);
-      name.title = `response ${row + 1}: ${word}${response.gated ? (response.success ? " (right, as all of its group: no credit)" : " (wrong, as all of its group: no credit)") : ""}, reward ${number(response.reward)}, ${response.tokens.length} tokens`;
+      name.title = `completion ${row + 1}: ${word}${response.gated ? (response.success ? " (all completions of the group succeeded: no credit)" : " (all completions of the group failed: no credit)") : ""}, reward ${number(response.reward)}, ${response.tokens.length} tokens`;
       return element("tr", {}, name, ...columns.map((column) => cellOf(response, row, column)));
     });
     const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
     table.setAttribute("role", "grid");
-    table.setAttribute("aria-label", "Tokens of the group's responses");
+    table.setAttribute("aria-label", "Tokens of the group's completions");
     at("tokens").replaceChildren(table);
     drawPager(from, to);
     mark(false);
@@ -109,7 +109,7 @@
     if (value !== null) {
       cell.style.background = colour(state.quantity, value);
       cell.style.color = inkOn(cell.style.background);
-      cell.setAttribute("aria-label", `${text}, response ${row + 1}, token ${column + 1}: ${QUANTITIES[state.quantity].label} ${number(value)}`);
+      cell.setAttribute("aria-label", `${text}, completion ${row + 1}, token ${column + 1}: ${QUANTITIES[state.quantity].label} ${number(value)}`);
     }
     return cell;
   }
@@ -133,7 +133,7 @@
     }));
   }
 
-  /** Marks the cursor's column in all responses, and says what stands there. */
+  /** Marks the cursor's column in all completions and shows the numbers of the token there. */
   function mark(focus) {
     const tokens = at("tokens");
     tokens.querySelectorAll(".marked").forEach((cell) => cell.classList.remove("marked"));
@@ -151,7 +151,7 @@
     const response = responses()[state.row];
     if (!response || state.column >= response.tokens.length) { at("token").replaceChildren(); at("column").replaceChildren(); return; }
     const [text, id] = tokenOf(response, state.column);
-    const facts = [["token", visible(text)], ...(id < 0 ? [] : [["id", String(id)]]), ["position", `${state.column + 1} of ${response.tokens.length}, response ${state.row + 1}`]];
+    const facts = [["token", visible(text)], ...(id < 0 ? [] : [["id", String(id)]]), ["position", `${state.column + 1} of ${response.tokens.length}, completion ${state.row + 1}`]];
     for (const name of present) {
       const value = valueOf(response, name, state.column);
       if (value !== null) facts.push([QUANTITIES[name].label.toLowerCase(), `${number(value)} ${QUANTITIES[name].unit}`.trim()]);
@@ -160,7 +160,7 @@
     drawColumn();
   }
 
-  /** The values of all responses at the cursor's position, successes and failures apart. */
+  /** The values of all completions at the cursor's position, successes and failures separately. */
   function drawColumn() {
     const { label, unit } = QUANTITIES[state.quantity];
     const points = responses().flatMap((response, row) => {
@@ -182,8 +182,8 @@
       ],
     });
     plot.setAttribute("role", "img");
-    plot.setAttribute("aria-label", `${label} of the ${points.length} responses that have a token at position ${state.column + 1}`);
-    at("column").replaceChildren(element("h4", {}, `Position ${state.column + 1} in all responses`), plot);
+    plot.setAttribute("aria-label", `${label} of the ${points.length} completions that have a token at position ${state.column + 1}`);
+    at("column").replaceChildren(element("h4", {}, `Position ${state.column + 1} in all completions`), plot);
   }
 
   // --- choosing -----------------------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@
   function fillGroups() {
     const { groups } = data.steps[state.step];
     at("group").replaceChildren(...groups.map(({ prompt, responses: all }, i) =>
-      element("option", { value: i, selected: i === state.group }, `${i + 1}: ${oneLine(prompt)} (${all.filter(({ success }) => success).length} of ${all.length} right)`)));
+      element("option", { value: i, selected: i === state.group }, `${i + 1}: ${oneLine(prompt)} (${all.filter(({ success }) => success).length} of ${all.length} succeeded)`)));
     at("prompt").textContent = escaped(groups[state.group].prompt.replace(/\r\n/g, "\n"));
   }
 
@@ -255,27 +255,27 @@
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readTheme(); choose({}); });
   }
 
-  /** Tokens are chosen by the pointer, by a tap, and by keys: with the focus in the viewer, or the pointer on it. */
+  /** Tokens are selected by pointer, tap or keys. Keys work while the viewer has the focus or the pointer is over it. */
   function listen() {
     let [last, pointing] = [{}, false];
     document.addEventListener("pointermove", (event) => {
-      // A table drawn anew under a pointer that rests must not take the cursor away from the keyboard.
+      // If the table is redrawn under a resting pointer, the keyboard must keep the cursor.
       const moved = event.clientX !== last.x || event.clientY !== last.y;
       last = { x: event.clientX, y: event.clientY };
-      // A finger that moves scrolls; it chooses by a tap, which is a click.
+      // A moving finger scrolls; a tap, which is a click, selects.
       if (!moved || event.pointerType === "touch") return;
       pointing = viewer.contains(event.target);
       const cell = event.target.closest("#tokens td[data-row]");
-      // A list that was just chosen from would go on taking the keys that are now meant for the tokens.
+      // A list that was just used would keep receiving the keys that are now meant for the tokens.
       if (cell && document.activeElement?.closest("#viewer select")) document.activeElement.blur();
       if (cell && (+cell.dataset.row !== state.row || +cell.dataset.column !== state.column)) moveTo(+cell.dataset.row, +cell.dataset.column, false);
     });
     at("tokens").addEventListener("click", ({ target }) => { const cell = target.closest("td[data-row]"); if (cell) moveTo(+cell.dataset.row, +cell.dataset.column); });
     document.addEventListener("keydown", (event) => {
-      // A page that is scrolled by keys under a pointer that rests goes on scrolling: the pointer has to have moved here.
+      // If the page is scrolled by keys under a resting pointer, it must keep scrolling: require that the pointer moved here.
       const here = viewer.contains(event.target) || (pointing && viewer.matches(":hover"));
       if (!here || !(event.key in KEYS) || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select")) return;
-      // The choice of colour and a long prompt have their own use for arrows.
+      // The colour buttons and a long prompt use the arrow keys themselves.
       if (event.key in MOVES && event.target.closest("input, #prompt")) return;
       event.preventDefault();
       KEYS[event.key]();
@@ -285,7 +285,7 @@
 
   function describe() {
     const { steps, groups, responses: rest } = data.left_out;
-    const missing = [steps && `${steps} more steps`, groups && `${groups} more groups`, rest && `${rest} more responses`].filter(Boolean);
+    const missing = [steps && `${steps} more steps`, groups && `${groups} more groups`, rest && `${rest} more completions`].filter(Boolean);
     at("left-out").textContent = missing.length ? ` The run directory holds ${missing.join(", ")}, which would make this file too large.` : "";
   }
 

@@ -1,5 +1,5 @@
-// Draws the report's charts with Observable Plot from the JSON that the page holds. A chart whose metrics are missing
-// is left out; one whose metric never changes becomes a line of text.
+// Draws the report's charts with Observable Plot from the JSON in the page. Charts without metrics are left out; a chart
+// with a metric that never changes becomes a line of text.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("report-data").textContent);
@@ -18,35 +18,35 @@
   const CHARTS = {
     outcome: [{
       title: "Pass@k on held-out problems",
-      note: "Share of problems that at least one of k samples solves, with 95 % bands over problems.",
+      note: "Share of problems that at least one of k completions solves, with 95 % bands over problems.",
       format: PERCENT, series: {}, draw: drawPassCurves, curves: passCurves, present: data.evaluations.some((e) => e.samples > 1),
     }],
     learning: [
-      { title: "Success rate", note: "Share of responses that the verifier accepts: of those sampled in training, and of those to held-out problems.",
+      { title: "Success rate", note: "Share of successes among the completions sampled in training, and among those of held-out problems.",
         format: PERCENT, from0: true, heldOut: true, series: { success_rate: ["training", BLUE] } },
-      // Two evaluations are the table's before and after: a course of its own takes a third.
-      { title: "Held-out problems", note: "Every evaluation on the way: responses that are right, and problems that one of n responses solves, with 95 % bands over problems.",
+      // The table already shows two evaluations (before and after); a chart needs a third.
+      { title: "Held-out problems", note: "At every evaluation: the share of completions that are successes, and the share of problems that at least one of n completions solves, with 95 % bands over problems.",
         format: PERCENT, series: {}, draw: drawHeldOut, curves: heldOutCurves, present: data.evaluations.length > 2 },
-      { title: "Reward", note: "Mean over the sampled responses.", format: NUMBER, series: { reward: ["reward", BLUE] }, present: !rewardIsSuccess() },
-      { title: "Entropy", note: "Of the sampling policy, in nats per token: in responses that succeed, that fail, and in all.",
+      { title: "Reward", note: "Mean over the sampled completions.", format: NUMBER, series: { reward: ["reward", BLUE] }, present: !rewardIsSuccess() },
+      { title: "Entropy", note: "Entropy of the sampling policy, in nats per token: in successes, in failures, and in all completions.",
         format: NUMBER, from0: true, series: { entropy_success: ["successes", BLUE], entropy_failure: ["failures", VERMILLION], entropy: ["all", INK, "dashed"] } },
-      { title: "Completion length", note: "Tokens per response, up to and including the end.", format: NUMBER, series: { completion_length: ["length", BLUE] } },
-      { title: "Cut at the limit", note: "Share of responses that reached the length limit without ending.", format: PERCENT, from0: true, series: { share_cut: ["cut", VERMILLION] } },
+      { title: "Completion length", note: "Tokens per completion, including the end-of-sequence token.", format: NUMBER, series: { completion_length: ["length", BLUE] } },
+      { title: "Cut at the limit", note: "Share of completions that reached the length limit without ending.", format: PERCENT, from0: true, series: { share_cut: ["cut", VERMILLION] } },
     ],
     credit: [
-      { title: "Groups without credit", note: "Groups whose responses all succeed or all fail teach nothing: gated in the end, and rounds of fresh prompts drawn to replace them.",
+      { title: "Groups without credit", note: "Groups whose completions all succeed or all fail teach nothing. Shown: the rounds of fresh prompts drawn to replace them, and the groups that remained and were gated.",
         format: NUMBER, from0: true, series: { gated_groups: ["gated groups", VERMILLION], refills: ["refill rounds", BLUE] } },
-      { title: "Credit against the outcome", note: "Share of tokens of successful responses whose advantage is negative, and of failed ones whose advantage is positive.",
+      { title: "Credit against the outcome", note: "Share of tokens in successes with a negative advantage, and of tokens in failures with a positive one.",
         format: PERCENT, from0: true, series: { negative_success_share: ["negative in successes", BLUE], positive_failure_share: ["positive in failures", VERMILLION] } },
-      { title: "Spread of the shaped rewards", note: "Standard deviation within successes and within failures: how far the method tells tokens, or responses, apart.",
+      { title: "Spread of the shaped rewards", note: "Standard deviation within successes and within failures: how strongly the method distinguishes tokens, or completions, with the same outcome.",
         format: NUMBER, from0: true, series: { shaped_spread: ["spread", GREEN] } },
     ],
     updates: [
-      { title: "Clipped tokens", note: "Share of importance ratios that the surrogate clips, at its lower and at its upper bound.",
+      { title: "Clipped tokens", note: "Share of importance ratios that the surrogate clips at its lower and upper bound.",
         format: PERCENT, from0: true, series: { clip_low: ["low", BLUE], clip_high: ["high", VERMILLION] } },
-      { title: "Gradient norm", note: "Before clipping.", format: NUMBER, from0: true, series: { grad_norm: ["norm", PURPLE] } },
-      { title: "Loss", note: "The surrogate's value. It is no measure of progress: see the success rate.", format: NUMBER, series: { loss: ["loss", GRAY] } },
-      { title: "Learning rate", note: "At the step's last update.", format: TINY, from0: true, smooth: false, series: { learning_rate: ["rate", GRAY] } },
+      { title: "Gradient norm", note: "Before gradient clipping.", format: NUMBER, from0: true, series: { grad_norm: ["norm", PURPLE] } },
+      { title: "Loss", note: "The value of the surrogate. It does not measure progress: see the success rate.", format: NUMBER, series: { loss: ["loss", GRAY] } },
+      { title: "Learning rate", note: "At the last update of each step.", format: TINY, from0: true, smooth: false, series: { learning_rate: ["rate", GRAY] } },
       { title: "Seconds per step", note: "Where the time of a step goes.", format: NUMBER, draw: drawPhases,
         series: { seconds_sampling: ["sampling", BLUE], seconds_scoring: ["scoring", ORANGE], seconds_shaping: ["shaping", VERMILLION], seconds_updating: ["updating", GREEN] } },
       { title: "Throughput", note: "Sampled tokens per second, over the whole step.", format: { axis: "~s", text: d3.format(",.0f") }, from0: true, series: { tokens_per_second: ["tokens per second", GREEN] } },
@@ -67,11 +67,11 @@
     .filter(([metric]) => known(metric).length > 0)
     .map(([metric, [label, colour, style]]) => ({ metric, label, colour, dashed: style === "dashed" }));
 
-  /** One row a step and series: {step, label, value}. */
+  /** One row per step and series: {step, label, value}. */
   const longRows = (series) => series.flatMap(({ metric, label }) =>
     data.steps.map((step, i) => ({ step, label, value: data.metrics[metric][i] })).filter((row) => row.value !== null));
 
-  /** One row a step, with the text of its tooltip. */
+  /** One row per step, with the text of its tooltip. */
   const tipRows = (series, format) => data.steps.map((step, i) => {
     const present = series.filter(({ metric }) => data.metrics[metric][i] !== null);
     const lines = present.map(({ metric, label }) => `${label}: ${format.text(data.metrics[metric][i])}`);
@@ -149,7 +149,7 @@
     return curves;
   }
 
-  /** Mean@n and Pass@n of each evaluation; of the fewest samples if their numbers differ, so that all are of one n. */
+  /** Mean@n and Pass@n of each evaluation. If the numbers of samples differ, n is the smallest, the same for all. */
   function heldOutCurves() {
     const n = d3.min(data.evaluations, ({ samples }) => samples);
     const curve = (k, label, colour) => ({ label, colour, points: data.evaluations.map(({ step, curve }) => ({ ...curve[k - 1], step })) });
@@ -168,7 +168,7 @@
     Plot.dot(points.filter(dotted), { x, y: "value", fill: colour, r: 3 }),
   ]);
 
-  /** One row a place on the x axis, with the values of all curves that reach it. */
+  /** One row per place on the x axis, with the values of all curves that reach it. */
   const bandTips = (curves, x, name) => d3.groups(curves.flatMap(({ label, points }) => points.map((point) => ({ label, ...point }))), (point) => point[x])
     .map(([place, points]) => {
       const lines = points.map(({ label, value, low, high }) => `${label}: ${PERCENT.text(value)} (${PERCENT.text(low)} to ${PERCENT.text(high)})`);
@@ -179,7 +179,7 @@
     const curves = passCurves();
     const most = d3.max(curves, ({ points }) => points.length);
     const ticks = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
-    const x = { type: "log", base: 2, label: "k (samples)", ticks, tickFormat: "d", domain: [1, most], height: 330 };
+    const x = { type: "log", base: 2, label: "k (completions)", ticks, tickFormat: "d", domain: [1, most], height: 330 };
     const marks = bands(curves, "k", ({ k }, i, points) => Number.isInteger(Math.log2(k)) || k === points.length);
     return frame(width, chart.format, { zero: true }, [...marks, ...tip(bandTips(curves, "k", "k ="), "k")], x);
   }
@@ -241,7 +241,7 @@
   addEventListener("resize", () => { clearTimeout(pending); pending = setTimeout(redraw, 120); });
 
   const averaged = data.stretch > 1 ? ` Each dot is the mean of ${data.stretch} steps.` : "";
-  document.getElementById("smoothing").textContent = WINDOW > 1 ? `Dots are single values, lines their moving average over ${WINDOW}.${averaged}` : averaged.trim();
+  document.getElementById("smoothing").textContent = WINDOW > 1 ? `Dots are single values; lines are their moving average over ${WINDOW} values.${averaged}` : averaged.trim();
   document.getElementById("no-steps").hidden = data.steps.length > 0;
   document.documentElement.dataset.drawn = document.querySelectorAll(".plot svg").length;
 })();
