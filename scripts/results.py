@@ -21,8 +21,9 @@ from results_pairs import across_table, pairs_table
 from results_pictures import draw_curves, draw_forest, draw_learning
 
 from entroshape.experiments import Comparison, Difference, Spread, read_comparison, summarize
-from entroshape.experiments.comparison import FILE, is_share
+from entroshape.experiments.comparison import FILE
 from entroshape.experiments.table import resolved
+from entroshape.metrics.wording import wording
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("mean@32", "pass@16", "pass@32")
@@ -208,14 +209,14 @@ def _below(comparison: Comparison) -> str:
 def _mean(value: Spread | None, name: str) -> str:
     if value is None:
         return ""
-    return f"{100 * value.mean:.1f} %" if is_share(name) else f"{value.mean:.3g}"
+    return wording(name).value(value.mean)
 
 
 def _difference(value: Difference | None, name: str, stands: bool) -> str:
     if value is None or value.low is None or value.high is None:
         return ""
-    scale = 100 if is_share(name) else 1
-    text = f"{scale * value.mean:+.1f} ({scale * value.low:+.1f} to {scale * value.high:+.1f})"
+    words = wording(name)
+    text = f"{words.number(value.mean, signed=True)} ({words.interval(value.low, value.high, signed=True)})"
     return f"**{text}**" if stands else text
 
 

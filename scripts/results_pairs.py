@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from entroshape.experiments import Comparison, paired_difference
+from entroshape.metrics.wording import wording
 
 ACROSS = ("countdown", "confirmation", "shortest-path", "rewriting")
 """The settings with 100 steps and the same budget."""
@@ -69,4 +70,6 @@ def _text(values: Mapping[int, float], baseline: Mapping[int, float]) -> str:
     difference = paired_difference(values, baseline)
     if difference is None or difference.low is None or difference.high is None:
         return ""
-    return f"{100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    words = wording(COLUMNS[0])
+    interval = words.interval(difference.low, difference.high, signed=True)
+    return f"{words.number(difference.mean, signed=True)} ({interval})"

@@ -9,9 +9,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from entroshape.experiments import Comparison, summarize
-from entroshape.experiments.comparison import is_share
 from entroshape.experiments.page import page_data
 from entroshape.experiments.table import resolved
+from entroshape.metrics.wording import wording
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b7480")
 """The palette of Okabe and Ito, which colour-blind readers can distinguish."""
@@ -27,7 +27,7 @@ def draw_forest(comparison: Comparison, metrics: tuple[str, ...], path: Path) ->
         1, len(metrics), figsize=(11, 1.2 + 0.32 * len(summaries)), sharey=True, layout="constrained"
     )
     for axis, metric in zip(axes, metrics, strict=True):
-        scale = 100 if is_share(metric) else 1
+        scale = 100 if wording(metric).share else 1
         axis.axvline(0, color="#1b1f24", linewidth=1)
         for row, summary in enumerate(summaries):
             difference = summary.differences[metric]
@@ -38,7 +38,9 @@ def draw_forest(comparison: Comparison, metrics: tuple[str, ...], path: Path) ->
                 axis.plot([scale * difference.low, scale * difference.high], [row, row], color=colour, linewidth=2)
             filled = colour if resolved(summary, metric) else "white"
             axis.plot(scale * difference.mean, row, "o", color=colour, markerfacecolor=filled, markersize=6)
-        axis.set(title=f"{metric}: difference to {comparison.baseline}", xlabel="points" if is_share(metric) else "")
+        axis.set(
+            title=f"{metric}: difference to {comparison.baseline}", xlabel="points" if wording(metric).share else ""
+        )
         axis.grid(axis="x", alpha=0.3)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(axis="y", length=0)

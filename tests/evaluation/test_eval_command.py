@@ -27,7 +27,7 @@ def test_every_answer_is_kept_with_the_metrics_over_them(tmp_path, capsys):
     assert metrics["mean@4"] == pytest.approx(sum(successes) / 24)
     assert {"pass@1", "pass@4", "length", "entropy", "share_cut"} <= set(metrics)
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("mean@4 = pass@1", "pass@4", "cut at the limit", "next, "))
+    assert all(word in shown for word in ("Mean@4 = Pass@1", "Pass@4", "Cut at the limit", "next, "))
     assert [entry.name for entry in tmp_path.iterdir()] == ["answers.parquet"]
 
 
@@ -36,7 +36,7 @@ def test_pass_at_every_k_is_written_with_its_interval(tmp_path, capsys):
     assert main(["eval", "--samples=6", "--problems=8", f"--output={path}", "--json"]) == 0
     printed = capsys.readouterr()
     figures = json.loads(printed.out)
-    assert "mean@6" in printed.err
+    assert "Mean@6" in printed.err
     table = pq.read_table(path)
     metadata = {
         name: json.loads(table.schema.metadata[name.encode()]) for name in ("pass_curve", "intervals", "options")
@@ -150,7 +150,7 @@ def test_mathematics_is_voted_on_and_the_answers_are_kept(tmp_path, capsys, monk
     monkeypatch.setattr("entroshape.evaluation.command._engine", lambda config: (ByRote(texts), PlainTokenizer()))
     path = tmp_path / "a.parquet"
     assert main(["eval", f"--task=math:math500?from={copy}", "--samples=4", f"--output={path}"]) == 0
-    assert "majority@4" in capsys.readouterr().out
+    assert "Majority@4" in capsys.readouterr().out
     table = pq.read_table(path)
     assert table["answer"].to_pylist() == ["\\frac{1}{2}", "3", "\\frac{1}{2}", "", "7", "8", "8", ""]
     assert table["success"].to_pylist() == [True, False, True, False, True, False, False, False]

@@ -130,7 +130,7 @@ def test_steps_of_a_short_comparison_are_whole(shown):
 @needs_browser
 def test_a_difference_of_shares_is_in_percentage_points(shown):
     page = shown(compared())
-    assert "difference in mean@4, percentage points" in page.locator("#forest").text_content()
+    assert "difference in Mean@4, percentage points" in page.locator("#forest").text_content()
     dot = page.locator("#forest [aria-label=dot] circle[r='5']").first.bounding_box()
     page.mouse.move(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
     assert "+5.0 points (+5.0 to +5.0)" in page.locator("#forest [aria-label=tip]").text_content().replace("  ", " ")
@@ -157,7 +157,7 @@ def test_the_table_of_many_arms_fits_a_screen_and_keeps_names_beside_figures_on_
         each["after"] = {**each["after"], **more}
     page = shown(comparison)
     assert page.locator(".scroll").evaluate("node => node.scrollWidth - node.clientWidth") == 0
-    assert page.locator("#table tbody tr").first.all_inner_texts() == ["before\t\t10.0 %\t50.0 %\t-\t-\t0.3\t20"]
+    assert page.locator("#table tbody tr").first.all_inner_texts() == ["before\t\t10.0 %\t50.0 %\t-\t-\t0.300\t20.0"]
     phone = shown(comparison, width=390)
     assert phone.evaluate("document.documentElement.scrollWidth") == 390
     phone.locator(".scroll").evaluate("node => { node.scrollLeft = 200; }")
@@ -224,6 +224,6 @@ def test_the_terminal_says_what_stands_and_what_one_seed_is_worth(capsys):
     from rich.console import Console
 
     Console(width=160).print(comparison_table(compared()))
-    assert "+5.0% to +5.0%" in capsys.readouterr().out
+    assert "+5.0 to +5.0" in capsys.readouterr().out
     Console(width=160).print(comparison_table(compared(seeds=1)))
     assert "One seed says nothing about the others" in capsys.readouterr().out

@@ -28,7 +28,7 @@ def test_a_whole_run_draws_every_chart_without_a_word_on_the_console(tmp_path):
     ]  # fmt: skip
     assert 'data-drawn="13"' in dom
     assert "NaN" not in dom.partition("<main>")[2].partition("<footer>")[0]
-    assert "The same at every step: cut at the limit 0%." in dom
+    assert "The same at every step: cut at the limit 0.0 %." in dom
 
 
 def test_evaluations_on_the_way_are_drawn_as_curves_of_mean_and_pass_over_the_steps(tmp_path):

@@ -22,7 +22,7 @@ def printed(table, width):
 def test_the_rows_read_from_the_headline_down():
     labels = [row.label for row in outcome_rows(BEFORE, AFTER)]
     assert labels == [
-        "Mean@16 = Pass@1", "Pass@4", "Pass@16", "Entropy (nats/token)", "Length (tokens)", "Cut at the limit",
+        "Mean@16 = Pass@1", "Pass@4", "Pass@16", "Entropy (nats per token)", "Length (tokens)", "Cut at the limit",
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from entroshape.experiments.arms import Arm, parse_arms
 from entroshape.experiments.options import NOT_OF_AN_ARM
 from entroshape.experiments.record import checked_fields, checked_record
 from entroshape.experiments.statistics import Difference, Spread, holm, paired_difference, spread
+from entroshape.metrics.wording import in_order
 from entroshape.printable import shown
 from entroshape.runs.files import write_aside
 from entroshape.runs.reading import read_json
@@ -64,7 +65,7 @@ class Comparison:
     def metrics(self) -> list[str]:
         """The metrics of the held-out problems, in the order in which they are shown."""
         names = {name for record in self.records for name in record["after"]} - {"problems", "samples"}
-        return sorted(names, key=_place)
+        return in_order(names)
 
     def with_records(self, records: Sequence[dict[str, Any]]) -> Comparison:
         """The same with more records; of two of the same arm and seed the later one stays."""
@@ -191,19 +192,3 @@ def check_same(comparison: Comparison, base: TrainConfig, path: Path) -> None:
                 f"{path} holds a comparison with {name} = {there[name]!r}; got {value!r}. Choose another --output, "
                 "or leave the option as it was"
             )
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share between 0 and 1, shown in per cent.
-
-    Example:
-        >>> is_share("pass@16"), is_share("entropy")
-        (True, False)
-    """
-    return "@" in metric or metric == "share_cut"
-
-
-def _place(metric: str) -> tuple[int, int, str]:
-    kind, _, k = metric.partition("@")
-    kinds = ("mean", "majority", "pass", "reward", "entropy", "length", "share_cut")
-    return (kinds.index(kind) if kind in kinds else len(kinds), int(k or 0), metric)

@@ -11,24 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from entroshape.experiments.comparison import Comparison, is_share, shared_options, summarize
+from entroshape.experiments.comparison import ArmSummary, Comparison, shared_options, summarize
 from entroshape.experiments.record import CURVES
-from entroshape.experiments.statistics import CONFIDENCE
-from entroshape.experiments.table import shown_metrics
+from entroshape.experiments.statistics import CONFIDENCE, Difference, Spread
+from entroshape.experiments.table import counted, resolved, seeds_needed_text, shown_metrics
+from entroshape.metrics.wording import wording
 from entroshape.report.html import CHARTS, compose
 from entroshape.runs.files import write_aside
 
 SCRIPTS = (*CHARTS, "template/comparison.js")
 FILE = "comparison.html"
-SHARE, AMOUNT, ANY = (0.0, 1.0), (0.0, np.inf), (-np.inf, np.inf)
-RANGES = {
-    name: SHARE if name in ("success_rate", "share_cut") else ANY if name == "reward" else AMOUNT for name in CURVES
-}
-"""Where values of each curve of training can lie: bands are not drawn outside."""
-
 Records = Sequence[dict[str, Any]]
-Point = dict[str, float]
-"""``x``, ``mean``, ``low`` and ``high``."""
+Point = dict[str, Any]
+"""``x``, ``mean``, ``low`` and ``high``, for drawing; ``text``, the mean as it is shown."""
 
 MAX_POINTS = 200
 """Longer curves are drawn as means over equal stretches of steps."""
@@ -76,17 +71,16 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
         "baseline": comparison.baseline,
         "held_out": held_out,
         # Training starts from the same weights in all arms, and the evaluation before it is shared.
-        "before": {name: each.mean for name, each in summaries[0].before.items()} if summaries else {},
-        "metrics": [{"name": name, "share": is_share(name)} for name in metrics],
+        "before": _texts(summaries[0].before) if summaries else {},
+        "metrics": [{"name": name, "label": wording(name).label, "share": wording(name).share} for name in metrics],
+        "charts": _charts(held_out),
         "arms": [
             {
                 "name": summary.arm,
                 "against": summary.against,
-                "after": {name: asdict(each) for name, each in summary.after.items()},
-                "differences": {
-                    name: {**asdict(each), "adjusted": summary.adjusted.get(name)}
-                    for name, each in summary.differences.items()
-                },
+                "n": max((each.n for each in summary.after.values()), default=0),
+                "after": {name: wording(name).with_error(each.mean, each.se) for name, each in summary.after.items()},
+                "differences": {name: _difference(summary, name, each) for name, each in summary.differences.items()},
                 "seeds": _seeds(comparison, summary.arm, summary.against, metrics),
                 "pass": _pass_curve(_records(comparison, summary.arm)),
                 "curves": _curves(_records(comparison, summary.arm), held_out),
@@ -94,6 +88,57 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
             for summary in summaries
         ],
     }
+
+
+def _texts(spreads: Mapping[str, Spread]) -> dict[str, str]:
+    return {name: wording(name).value(each.mean) for name, each in spreads.items()}
+
+
+def _difference(summary: ArmSummary, name: str, difference: Difference) -> dict[str, Any]:
+    """A difference as numbers, for drawing, and as text."""
+    words, adjusted = wording(name), summary.adjusted.get(name)
+    known = difference.low is not None and difference.high is not None
+    interval = words.interval(difference.low, difference.high, signed=True) if known else ""
+    needed = seeds_needed_text(difference)
+    return {
+        **asdict(difference),
+        "stands": resolved(summary, name),
+        "text": words.number(difference.mean, signed=True),
+        "interval": interval,
+        "needed": needed,
+        "tip": [
+            f"{summary.arm} - {summary.against}",
+            f"{words.difference(difference.mean)} ({interval or 'one seed'})",
+            counted(difference.n, "seed"),
+            *([f"adjusted p: {adjusted:.2g}"] if adjusted is not None else []),
+            *([f"seeds needed: {needed}"] if needed else []),
+        ],
+    }
+
+
+def _charts(held_out: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The charts of the page in order: ``key``, ``title``, ``note``, what the axis ``x`` counts, whether shares."""
+    passed = wording("pass@1")
+    first = {
+        "key": "pass",
+        "title": "Pass@k on held-out problems",
+        "note": passed.note,
+        "x": "k (completions)",
+        "share": True,
+    }
+    charts = [first]
+    for kind, name in held_out.items():
+        title, note = (
+            f"{wording(name).label} over the steps",
+            f"Held-out problems, at every evaluation. {wording(name).note}",
+        )
+        charts.append(
+            {"key": f"held_out_{kind}", "title": title, "note": note, "x": "step", "share": True, "dots": True}
+        )
+    for name in CURVES:
+        words = wording(name)
+        charts.append({"key": name, "title": words.label, "note": words.note, "x": "step", "share": words.share})
+    return charts
 
 
 def _held_out_metrics(comparison: Comparison) -> dict[str, str]:
@@ -130,7 +175,7 @@ def _pass_curve(records: Records) -> list[Point]:
     """Pass@k after training, over ``k``."""
     rows = [record["pass_curve"] for record in records]
     places = list(range(1, 1 + min(len(row) for row in rows)))
-    return _points(places, np.array([row[: len(places)] for row in rows]), SHARE)
+    return _points(places, np.array([row[: len(places)] for row in rows]), "pass@1")
 
 
 def _training_curve(records: Records, name: str) -> list[Point]:
@@ -141,7 +186,7 @@ def _training_curve(records: Records, name: str) -> list[Point]:
     places = records[0]["curves"]["step"][: min(len(row) for row in rows)]
     smooth = _smoothed(np.array([row[: len(places)] for row in rows]), max(1, len(places) // 20))
     stretch = -(-len(places) // MAX_POINTS)
-    return _points(places, smooth, RANGES[name])[stretch - 1 :: stretch]
+    return _points(places, smooth, name)[stretch - 1 :: stretch]
 
 
 def _held_out_curve(records: Records, metric: str) -> list[Point]:
@@ -155,20 +200,29 @@ def _held_out_curve(records: Records, metric: str) -> list[Point]:
     places = sorted(set.intersection(*(set(run) for run in values)))
     if not any(record["evaluations"] for record in records) or len(places) < 3:
         return []
-    return _points(places, np.array([[run[step] for step in places] for run in values]), SHARE)
+    return _points(places, np.array([[run[step] for step in places] for run in values]), metric)
 
 
-def _points(places: Sequence[int], values: NDArray[np.float64], possible: tuple[float, float]) -> list[Point]:
-    """Means over seeds of ``values`` (``[seeds, places]``) and their 95 % intervals, for drawing.
+def _points(places: Sequence[int], values: NDArray[np.float64], metric: str) -> list[Point]:
+    """Means over seeds of ``values`` (``[seeds, places]``) and their 95 % intervals, for drawing; the mean as text.
 
-    Student's t knows nothing of what is ``possible``: of few seeds, its ends lie outside, where nothing can be drawn.
+    Student's t does not know where values can lie: of few seeds, its ends lie outside, where nothing can be drawn.
     """
+    words, possible = wording(metric), _possible(metric)
     mean, reach = values.mean(axis=0), _reach(values)
     low, high = np.clip([mean - reach, mean + reach], *possible)
     return [
         {"x": places[i], "mean": _short(mean[i]), "low": _short(low[i]), "high": _short(high[i])}
+        | {"text": words.value(float(mean[i]))}
         for i in range(len(places))
     ]
+
+
+def _possible(metric: str) -> tuple[float, float]:
+    """Where values of a metric can lie: bands are not drawn outside."""
+    if wording(metric).share:
+        return 0.0, 1.0
+    return (-np.inf, np.inf) if metric == "reward" else (0.0, np.inf)
 
 
 def _filled(values: Sequence[float | None]) -> list[float]:

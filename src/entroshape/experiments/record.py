@@ -50,7 +50,7 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
         "steps": config.steps,
         "before": _metrics(run.read_evaluation(0)[1]),
         "after": _metrics(after),
-        "pass_curve": [_rounded(point["value"]) for point in pass_curve(rows)],
+        "pass_curve": [point["value"] for point in pass_curve(rows)],
         "curves": {"step": [line["step"] for line in lines], **curves},
         "evaluations": {str(step): _metrics(run.read_evaluation(step)[1]) for step in steps if 0 < step < config.steps},
         "responses": sum(line["responses"] for line in lines) if all("responses" in line for line in lines) else None,
@@ -96,8 +96,9 @@ def checked_record(value: Any, where: str) -> dict[str, Any]:
     return record
 
 
-def _metrics(metrics: dict[str, float]) -> dict[str, float | None]:
-    return {name: _rounded(value) for name, value in metrics.items() if not name.endswith(INTERVALS)}
+def _metrics(metrics: dict[str, float]) -> dict[str, float]:
+    # Not rounded: what is shown of them is rounded once, as in the run's own report.
+    return {name: value for name, value in metrics.items() if not name.endswith(INTERVALS)}
 
 
 def _rounded(value: float | None) -> float | None:

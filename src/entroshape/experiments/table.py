@@ -9,8 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from entroshape.experiments.comparison import ArmSummary, Comparison, is_share, summarize
+from entroshape.experiments.comparison import ArmSummary, Comparison, summarize
 from entroshape.experiments.statistics import Difference, Spread
+from entroshape.metrics.wording import wording
 
 SHOWN_KINDS = ("mean@", "majority@", "pass@")
 
@@ -34,6 +35,13 @@ def resolved(summary: ArmSummary, metric: str) -> bool:
     return summary.adjusted.get(metric, 1.0) < 0.05
 
 
+def seeds_needed_text(difference: Difference) -> str:
+    """How many seeds it would take to tell; empty where one seed gives no way to know."""
+    if difference.n == 1:
+        return ""
+    return "> 100,000" if difference.seeds_needed is None else f"{difference.seeds_needed:,}"
+
+
 def counted(number: int, noun: str) -> str:
     """A number of things, as people write it.
 
@@ -50,9 +58,9 @@ def _means(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
     table.add_column("")
     table.add_column("seeds", justify="right")
     for metric in metrics:
-        table.add_column(metric, justify="right")
+        table.add_column(wording(metric).label, justify="right")
     start = summaries[0].before if summaries else {}
-    table.add_row("before", "", *(_number(start[name].mean, name) if name in start else "" for name in metrics))
+    table.add_row("before", "", *(wording(name).value(start[name].mean) if name in start else "" for name in metrics))
     for summary in summaries:
         cells = [_mean(summary.after.get(metric), metric) for metric in metrics]
         seeds = max((each.n for each in summary.after.values()), default=0)
@@ -65,7 +73,9 @@ def _differences(comparison: Comparison, summaries: Sequence[ArmSummary]) -> lis
     if not compared:
         return []
     table = Table(
-        title="Differences, seed by seed, with 95 % intervals over seeds", title_justify="left", box=box.SIMPLE_HEAD
+        title="Differences in percentage points, seed by seed, with 95 % intervals over seeds",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
     )
     for column in ("", "against", "metric", "difference", "95 % interval", "seeds needed"):
         table.add_column(column, justify="left" if column in ("", "against", "metric") else "right")
@@ -73,29 +83,20 @@ def _differences(comparison: Comparison, summaries: Sequence[ArmSummary]) -> lis
         for place, metric in enumerate(shown_metrics(comparison)):
             if metric in summary.differences:
                 first = (Text(summary.arm), Text(summary.against or "")) if not place else ("", "")
-                table.add_row(*first, metric, *_difference(summary.differences[metric], metric, summary))
+                table.add_row(*first, wording(metric).label, *_difference(summary.differences[metric], metric, summary))
     return [table]
 
 
 def _difference(difference: Difference, metric: str, summary: ArmSummary) -> tuple[Text, str, str]:
     style = "bold" if resolved(summary, metric) else ""
-    interval = "one seed"
+    words, interval = wording(metric), "one seed"
     if difference.low is not None and difference.high is not None:
-        interval = f"{_number(difference.low, metric, sign=True)} to {_number(difference.high, metric, sign=True)}"
-    needed = "" if difference.n == 1 else str(difference.seeds_needed or "> 100,000")
-    return Text(_number(difference.mean, metric, sign=True), style), interval, needed
+        interval = words.interval(difference.low, difference.high, signed=True)
+    return Text(words.number(difference.mean, signed=True), style), interval, seeds_needed_text(difference)
 
 
 def _mean(value: Spread | None, metric: str) -> str:
-    if value is None:
-        return ""
-    error = "" if value.se is None else f" ± {_number(value.se, metric)}"
-    return f"{_number(value.mean, metric)}{error}"
-
-
-def _number(value: float, metric: str, *, sign: bool = False) -> str:
-    plus = "+" if sign else ""
-    return f"{100 * value:{plus}.1f}%" if is_share(metric) else f"{value:{plus}.3g}"
+    return "" if value is None else wording(metric).with_error(value.mean, value.se)
 
 
 def _caution(comparison: Comparison, summaries: Sequence[ArmSummary]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entroshape.evaluation import paired_changes, pass_curve
+from entroshape.metrics.wording import wording
 from entroshape.report.outcome import OutcomeRow, outcome_rows
 from entroshape.runs import RunDirectory
 
@@ -28,7 +29,7 @@ FACTS = {
 
 
 def chart_data(run: RunDirectory) -> dict[str, Any]:
-    """What the charts are drawn from: ``steps``, ``metrics`` (one list a metric), ``stretch``, ``evaluations``."""
+    """What the charts are drawn from: ``steps``, lists of ``metrics`` and their ``texts``, ``evaluations``, ..."""
     lines = run.read_metrics()
     stretch = max(1, math.ceil(len(lines) / MAX_POINTS))
     points = [_mean_of(lines[start : start + stretch]) for start in range(0, len(lines), stretch)]
@@ -38,6 +39,8 @@ def chart_data(run: RunDirectory) -> dict[str, Any]:
         "steps": [point["step"] for point in points],
         "stretch": stretch,
         "metrics": {name: [_rounded(point.get(name)) for point in points] for name in names},
+        "texts": {name: [_text(name, point.get(name)) for point in points] for name in names},
+        "words": {name: {"label": wording(name).label, "share": wording(name).share} for name in names},
         "evaluations": evaluations,
     }
 
@@ -127,15 +130,25 @@ def _verdict(row: OutcomeRow) -> str:
 
 
 def _evaluation(run: RunDirectory, step: int) -> dict[str, Any]:
-    rows, metrics = run.read_evaluation(step)
+    rows, _ = run.read_evaluation(step)
     curve = pass_curve(rows)
     return {
         "step": step,
         "samples": len(curve),
-        "entropy": _rounded(metrics.get("entropy")),
-        "length": _rounded(metrics.get("length")),
-        "curve": [{name: _rounded(value) for name, value in point.items()} for point in curve],
+        "curve": [
+            {**{name: _rounded(value) for name, value in point.items()}, "text": _with_interval(point)}
+            for point in curve
+        ],
     }
+
+
+def _with_interval(point: Mapping[str, float]) -> str:
+    words = wording("pass@1")
+    return f"{words.value(point['value'])} ({words.interval(point['low'], point['high'])})"
+
+
+def _text(name: str, value: float | None) -> str | None:
+    return None if value is None else wording(name).value(value)
 
 
 def _mean_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

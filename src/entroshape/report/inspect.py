@@ -17,6 +17,7 @@ from rich.text import Text
 
 from entroshape.arguments import parse_arguments
 from entroshape.checks import check_integer
+from entroshape.metrics.wording import credit_number
 from entroshape.printable import printable
 from entroshape.report.credit import Response, groups_of
 from entroshape.runs import RunDirectory
@@ -135,7 +136,7 @@ class Scale:
         text = Text(f"{self._quantity.replace('_', ' ')}: ")
         for place, end in enumerate(dict.fromkeys(ends)):
             text.append(" … " if place else "")
-            text.append(f" {end:.3g} ", style=self.style(end) if coloured else "")
+            text.append(f" {credit_number(end)} ", style=self.style(end) if coloured else "")
         return text
 
 
@@ -151,7 +152,7 @@ def _between(colours: Sequence[tuple[int, int, int]], place: float) -> tuple[int
 
 def _response(number: int, row: Response, config: InspectConfig, scale: Scale, *, coloured: bool) -> Text:
     kind, style = ("success", "blue") if row["success"] else ("failure", "red")
-    text = Text.assemble((f"{number:3d} {kind}", style), f" reward {row['reward']:.4g}")
+    text = Text.assemble((f"{number:3d} {kind}", style), f" reward {credit_number(row['reward'])}")
     text.append(" gated: all of its group alike, no credit" if row["gated"] else "", style="dim")
     text.append("\n    ")
     shown = list(zip(row["tokens"], row[config.show], strict=False))[: config.tokens]
@@ -159,7 +160,7 @@ def _response(number: int, row: Response, config: InspectConfig, scale: Scale, *
         if coloured:
             text.append(visible(token), style=scale.style(value)).append(" ")
         else:
-            text.append(f"{visible(token)}({value:.3g}) ")
+            text.append(f"{visible(token)}({credit_number(value)}) ")
     left = len(row["tokens"]) - len(shown)
     text.append(f"and {left} more tokens" if left > 0 else "", style="dim")
     return text

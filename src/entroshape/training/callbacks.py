@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerContro
 
 from entroshape.engines.trl import StepRecord
 from entroshape.engines.trl.watched import PREFIX
+from entroshape.metrics.wording import wording
 from entroshape.models import prompt_text
 from entroshape.runs import RunDirectory
 from entroshape.terminal import text_column
@@ -68,11 +69,8 @@ class StepProgress:
     def update(self, metrics: dict[str, Any]) -> None:
         """Shows the metrics of a step."""
         step = metrics["step"]
-        note = "  ".join(
-            f"{label} {metrics[name]:.3f}"
-            for label, name in (("success", "success_rate"), ("entropy", "entropy"))
-            if name in metrics
-        )
+        words = {name: wording(name) for name in ("success_rate", "entropy") if name in metrics}
+        note = "  ".join(f"{each.label.lower()} {each.value(metrics[name])}" for name, each in words.items())
         if self._training is None:
             self._training = self._bar.add_task("training", total=self._steps, completed=step - 1, note=note)
         self._bar.update(self._training, completed=step, note=note)

@@ -7,26 +7,12 @@
   const COLOURS = ["blue", "vermillion", "green", "orange", "purple", "gray"].map((name) => `var(--${name})`);
   const DASHES = [undefined, "6 3", "2 3"]; // for the second and third round of colours
   const FIRST = 4; // arms drawn at first, in addition to the baseline
-  const PERCENT = { scale: 100, text: d3.format(".1f"), signed: d3.format("+.1f"), unit: " %", points: " points" };
-  const NUMBER = { scale: 1, text: d3.format(".3~g"), signed: d3.format("+.3~g"), unit: "", points: "" };
-  const CURVES = [
-    { key: "pass", title: "Pass@k on held-out problems", note: "Share of problems that at least one of k completions solves.", x: "k (completions)", percent: true },
-    ...["mean", "pass"].filter((kind) => data.held_out[kind]).map((kind) => ({ key: `held_out_${kind}`, title: `${data.held_out[kind].replace(/^./, (c) => c.toUpperCase())} over the steps`,
-      note: `At every evaluation, ${kind === "mean" ? "share of completions of held-out problems that are successes" : "share of held-out problems that at least one completion solves"}.`, x: "step", percent: true, dots: true })),
-    { key: "success_rate", title: "Success rate", note: "Share of successes among the completions sampled in training.", x: "step", percent: true },
-    { key: "entropy", title: "Entropy", note: "Entropy of the sampling policy, in nats per token.", x: "step" },
-    { key: "entropy_success", title: "Entropy of successes", note: "In nats per token.", x: "step" },
-    { key: "entropy_failure", title: "Entropy of failures", note: "In nats per token.", x: "step" },
-    { key: "completion_length", title: "Completion length", note: "Tokens per completion.", x: "step" },
-    { key: "share_cut", title: "Cut at the limit", note: "Share of completions that reached the length limit without ending.", x: "step", percent: true },
-  ];
-
   const element = (name, properties = {}, ...children) => {
     const node = Object.assign(document.createElement(name), properties);
     node.append(...children);
     return node;
   };
-  const formatOf = (metric) => (metric.share ? PERCENT : NUMBER);
+  const scaleOf = ({ share }) => (share ? 100 : 1); // for drawing; figures come as text, in Python's words and digits
   const STYLE = { fontFamily: "inherit", fontSize: "12px", color: MUTED, background: "none", overflow: "visible" };
 
   // --- arms ---------------------------------------------------------------------------------------------------------
@@ -56,23 +42,19 @@
     document.getElementById("metrics").append(...data.metrics.map((each) => {
       const radio = element("input", { type: "radio", name: "metric", value: each.name, checked: each === metric });
       radio.addEventListener("change", () => { metric = each; drawForest(); });
-      return element("label", {}, radio, each.name);
+      return element("label", {}, radio, each.label);
     }));
   }
 
   function drawForest() {
     const plot = document.getElementById("forest");
-    const format = formatOf(metric);
+    const scale = scaleOf(metric);
     const rows = data.arms.filter((arm) => arm.differences[metric.name]).map((arm) => {
-      const { mean, low, high, n, adjusted, seeds_needed: needed } = arm.differences[metric.name];
-      const scaled = (value) => (value === null ? null : value * format.scale);
-      const interval = low === null ? "one seed" : `${format.signed(scaled(low))} to ${format.signed(scaled(high))}`;
-      const text = [`${arm.name} - ${arm.against}`, `${format.signed(scaled(mean))}${format.points}  (${interval})`, `${n} seeds`,
-        ...(adjusted === null ? [] : [`p adjusted: ${d3.format(".2~g")(adjusted)}`]), ...(n > 1 ? [`seeds needed: ${needed ?? "more than 100,000"}`] : [])].join("\n");
-      return { name: arm.name, mean: scaled(mean), low: scaled(low ?? mean), high: scaled(high ?? mean), stands: adjusted !== null && adjusted < 0.05, text };
+      const { mean, low, high, stands, tip } = arm.differences[metric.name];
+      return { name: arm.name, mean: scale * mean, low: scale * (low ?? mean), high: scale * (high ?? mean), stands, text: tip.join("\n") };
     });
     if (!rows.length) { plot.replaceChildren(element("p", { className: "empty" }, "There is nothing to compare with the baseline yet.")); return; }
-    const single = data.arms.flatMap((arm) => (arm.seeds[metric.name] ?? []).map((value) => ({ name: arm.name, value: value * format.scale })));
+    const single = data.arms.flatMap((arm) => (arm.seeds[metric.name] ?? []).map((value) => ({ name: arm.name, value: scale * value })));
     // If nothing differs, the axis has no extent, and a bar would cover all of it.
     const flat = [...single, ...rows.flatMap(({ low, high }) => [{ value: low }, { value: high }])].every(({ value }) => value === 0);
     const colour = (row) => (row.stands ? "var(--blue)" : MUTED);
@@ -81,7 +63,7 @@
     const narrow = width < 560;
     const svg = Plot.plot({
       width, height: 60 + (narrow ? 44 : 30) * rows.length, marginLeft: narrow ? 8 : Math.min(0.5 * width, 16 + 7 * longest), marginRight: 20, marginBottom: 40, style: STYLE,
-      x: { label: `difference in ${metric.name}${metric.share ? ", percentage points" : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, zero: true, ticks: narrow ? 5 : 9, domain: flat ? [-1, 1] : undefined },
+      x: { label: `difference in ${metric.label}${metric.share ? ", percentage points" : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, zero: true, ticks: narrow ? 5 : 9, domain: flat ? [-1, 1] : undefined },
       y: { domain: rows.map((row) => row.name), label: null, axis: null },
       marks: [
         Plot.gridX({ stroke: LINE, strokeOpacity: 1, ticks: narrow ? 5 : 9 }),
@@ -96,14 +78,14 @@
       ],
     });
     svg.setAttribute("role", "img");
-    svg.setAttribute("aria-label", `Differences in ${metric.name}, with 95 % intervals; see the table below for the figures.`);
+    svg.setAttribute("aria-label", `Differences in ${metric.label}, with 95 % intervals; see the table below for the figures.`);
     plot.replaceChildren(svg);
   }
 
   // --- curves -------------------------------------------------------------------------------------------------------
 
   const pointsOf = (arm, chart) => (chart.key === "pass" ? arm.pass : arm.curves[chart.key]) ?? [];
-  const shown = CURVES.filter((chart) => data.arms.some((arm) => pointsOf(arm, chart).some(({ mean }) => mean !== 0)));
+  const shown = data.charts.filter((chart) => data.arms.some((arm) => pointsOf(arm, chart).some(({ mean }) => mean !== 0)));
 
   function fillCharts() {
     document.getElementById("charts").append(...shown.map((chart) => {
@@ -114,20 +96,19 @@
 
   function drawCurves() {
     for (const chart of shown) {
-      const scale = chart.percent ? 100 : 1;
+      const scale = scaleOf(chart);
       const rows = data.arms.filter((arm) => drawn.has(arm.name)).flatMap((arm) => pointsOf(arm, chart)
-        .map(({ x, mean, low, high }) => ({ name: arm.name, x, mean: scale * mean, low: scale * low, high: scale * high })));
+        .map(({ x, mean, low, high, text }) => ({ name: arm.name, x, text, mean: scale * mean, low: scale * low, high: scale * high })));
       if (!rows.length) { chart.plot.replaceChildren(element("p", { className: "empty" }, "Select an arm above.")); continue; }
       const [least, most] = d3.extent(rows, (row) => row.x);
       const powers = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
       const x = chart.key === "pass" ? { type: "log", base: 2, ticks: powers, tickFormat: "d" } : { ticks: Math.max(1, Math.min(6, most - least)), tickFormat: "~s" }; // no tick between two steps
-      const text = chart.percent ? (value) => `${d3.format(".1f")(value)} %` : d3.format(".3~g");
       const tips = d3.groups(rows, (row) => row.x).map(([place, at]) => ({ x: place, mean: d3.max(at, (row) => row.mean),
-        text: [`${chart.key === "pass" ? "k =" : "step"} ${place}`, ...d3.sort(at, (row) => -row.mean).map((row) => `${row.name}: ${text(row.mean)}`)].join("\n") }));
+        text: [`${chart.key === "pass" ? "k =" : "step"} ${place}`, ...d3.sort(at, (row) => -row.mean).map((row) => `${row.name}: ${row.text}`)].join("\n") }));
       const svg = Plot.plot({
         width: Math.max(280, chart.plot.clientWidth), height: 260, marginLeft: 44, marginRight: 12, marginBottom: 36, style: STYLE,
         x: { label: chart.x, labelAnchor: "right", labelArrow: "none", ...x },
-        y: { label: null, nice: true, ticks: 5, tickSize: 0, tickFormat: chart.percent ? (value) => `${value} %` : undefined },
+        y: { label: null, nice: true, ticks: 5, tickSize: 0, tickFormat: chart.share ? (value) => `${value} %` : undefined },
         marks: [
           Plot.gridY({ stroke: LINE, strokeOpacity: 1, ticks: 5 }),
           Plot.areaY(rows, { x: "x", y1: "low", y2: "high", z: "name", fill: (row) => colours.get(row.name), fillOpacity: 0.13 }),
@@ -147,31 +128,22 @@
   // --- table --------------------------------------------------------------------------------------------------------
 
   function fillTable() {
-    const head = element("tr", {}, element("th", {}, ""), element("th", {}, "seeds"), ...data.metrics.map((each) => element("th", {}, each.name)));
-    const before = element("tr", {}, element("th", { scope: "row" }, "before"), element("td", {}), ...data.metrics.map(({ name, ...each }) => {
-      const format = formatOf(each);
-      return element("td", {}, name in data.before ? `${format.text(data.before[name] * format.scale)}${format.unit}` : "-");
-    }));
+    const head = element("tr", {}, element("th", {}, ""), element("th", {}, "seeds"), ...data.metrics.map((each) => element("th", {}, each.label)));
+    const before = element("tr", {}, element("th", { scope: "row" }, "before"), element("td", {}), ...data.metrics.map(({ name }) => element("td", {}, data.before[name] ?? "-")));
     const body = data.arms.map((arm) => element("tr", {}, element("th", { scope: "row" }, ...breakable(arm.name)),
-      element("td", {}, String(d3.max(Object.values(arm.after), (each) => each.n))), ...data.metrics.map((each) => cell(arm, each))));
+      element("td", {}, String(arm.n)), ...data.metrics.map((each) => cell(arm, each))));
     document.getElementById("table").append(element("thead", {}, head), element("tbody", {}, before, ...body));
   }
 
   /** An arm's name, with line breaks allowed between its options. */
   const breakable = (name) => name.split(/(?<=[:=,_])/).flatMap((part) => [part, element("wbr")]);
 
-  function cell(arm, each) {
-    const [format, after, difference] = [formatOf(each), arm.after[each.name], arm.differences[each.name]];
-    if (!after) return element("td", {}, "-");
-    const error = after.se === null ? "" : ` ± ${format.text(after.se * format.scale)}`;
-    const node = element("td", {}, `${format.text(after.mean * format.scale)}${error}${format.unit}`);
-    if (difference && difference.low !== null) {
-      const ends = [difference.mean, difference.low, difference.high];
-      // All three get as many decimals as the largest needs for two significant digits.
-      const signed = each.share ? format.signed : d3.format(`+.${d3.precisionFixed(d3.max(ends, Math.abs) / 10 || 1)}f`);
-      const [mean, low, high] = ends.map((value) => signed(value * format.scale));
-      node.append(element("small", {}, `${mean} `, element("span", {}, `(${low} to ${high})`)), element("small", {}, element("span", {}, `${difference.seeds_needed ?? "> 100,000"} seeds`)));
-      node.classList.toggle("clear", difference.adjusted !== null && difference.adjusted < 0.05);
+  function cell(arm, { name }) {
+    const difference = arm.differences[name];
+    const node = element("td", {}, arm.after[name] ?? "-");
+    if (difference?.interval) {
+      node.append(element("small", {}, `${difference.text} `, element("span", {}, `(${difference.interval})`)), element("small", {}, element("span", {}, `${difference.needed} seeds`)));
+      node.classList.toggle("clear", difference.stands);
     }
     return node;
   }

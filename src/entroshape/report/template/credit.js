@@ -11,7 +11,8 @@
     shaped_reward: { label: "Shaped reward", key: "r", unit: "" },
     advantage: { label: "Advantage", key: "a", unit: "" },
   };
-  const number = d3.format(".4~g");
+  // Values come rounded to four digits; written as credit_number of entroshape.metrics.wording writes them.
+  const number = (value) => { const size = Math.abs(value); return size === 0 ? "0" : size >= 1e-4 && size < 1e4 ? String(value) : value.toExponential(); };
   const at = (id) => document.getElementById(id);
   const element = (name, properties = {}, ...children) => {
     const node = Object.assign(document.createElement(name), properties);

@@ -8,9 +8,9 @@
     ["blue", "vermillion", "green", "orange", "purple", "gray"].map((name) => `var(--${name})`);
   const WINDOW = Math.max(1, 2 * Math.round(data.steps.length / 24) + 1);
 
-  const PERCENT = { axis: "%", text: d3.format(".3~p") };
-  const TINY = { axis: "~e", text: d3.format(".3~e") };
-  const NUMBER = { axis: undefined, text: d3.format(".4~g") };
+  // Figures come as text, in Python's words and digits; only the ticks of axes are formatted here.
+  const word = (metric) => data.words[metric]?.label ?? metric;
+  const isShare = (metric) => data.words[metric]?.share ?? false;
 
   // --- what is shown ------------------------------------------------------------------------------------------------
 
@@ -19,37 +19,37 @@
     outcome: [{
       title: "Pass@k on held-out problems",
       note: "Share of problems that at least one of k completions solves, with 95 % bands over problems.",
-      format: PERCENT, series: {}, draw: drawPassCurves, curves: passCurves, present: data.evaluations.some((e) => e.samples > 1),
+      axis: "%", series: {}, draw: drawPassCurves, curves: passCurves, present: data.evaluations.some((e) => e.samples > 1),
     }],
     learning: [
-      { title: "Success rate", note: "Share of successes among the completions sampled in training, and among those of held-out problems.",
-        format: PERCENT, from0: true, heldOut: true, series: { success_rate: ["training", BLUE] } },
+      { title: word("success_rate"), note: "Share of successes among the completions sampled in training, and among those of held-out problems.",
+        from0: true, heldOut: true, series: { success_rate: ["training", BLUE] } },
       // The table already shows two evaluations (before and after); a chart needs a third.
       { title: "Held-out problems", note: "At every evaluation: the share of completions that are successes, and the share of problems that at least one of n completions solves, with 95 % bands over problems.",
-        format: PERCENT, series: {}, draw: drawHeldOut, curves: heldOutCurves, present: data.evaluations.length > 2 },
-      { title: "Reward", note: "Mean over the sampled completions.", format: NUMBER, series: { reward: ["reward", BLUE] }, present: !rewardIsSuccess() },
-      { title: "Entropy", note: "Entropy of the sampling policy, in nats per token: in successes, in failures, and in all completions.",
-        format: NUMBER, from0: true, series: { entropy_success: ["successes", BLUE], entropy_failure: ["failures", VERMILLION], entropy: ["all", INK, "dashed"] } },
-      { title: "Completion length", note: "Tokens per completion, including the end-of-sequence token.", format: NUMBER, series: { completion_length: ["length", BLUE] } },
-      { title: "Cut at the limit", note: "Share of completions that reached the length limit without ending.", format: PERCENT, from0: true, series: { share_cut: ["cut", VERMILLION] } },
+        axis: "%", series: {}, draw: drawHeldOut, curves: heldOutCurves, present: data.evaluations.length > 2 },
+      { title: word("reward"), note: "Mean over the sampled completions.", series: { reward: ["reward", BLUE] }, present: !rewardIsSuccess() },
+      { title: word("entropy"), note: "Entropy of the sampling policy, in nats per token: in successes, in failures, and in all completions.",
+        from0: true, series: { entropy_success: ["successes", BLUE], entropy_failure: ["failures", VERMILLION], entropy: ["all", INK, "dashed"] } },
+      { title: word("completion_length"), note: "Tokens per completion, including the end-of-sequence token.", series: { completion_length: ["length", BLUE] } },
+      { title: word("share_cut"), note: "Share of completions that reached the length limit without ending.", from0: true, series: { share_cut: ["cut", VERMILLION] } },
     ],
     credit: [
       { title: "Groups without credit", note: "Groups whose completions all succeed or all fail teach nothing. Shown: the rounds of fresh prompts drawn to replace them, and the groups that remained and were gated.",
-        format: NUMBER, from0: true, series: { gated_groups: ["gated groups", VERMILLION], refills: ["refill rounds", BLUE] } },
+        from0: true, series: { gated_groups: ["gated groups", VERMILLION], refills: ["refill rounds", BLUE] } },
       { title: "Credit against the outcome", note: "Share of tokens in successes with a negative advantage, and of tokens in failures with a positive one.",
-        format: PERCENT, from0: true, series: { negative_success_share: ["negative in successes", BLUE], positive_failure_share: ["positive in failures", VERMILLION] } },
+        from0: true, series: { negative_success_share: ["negative in successes", BLUE], positive_failure_share: ["positive in failures", VERMILLION] } },
       { title: "Spread of the shaped rewards", note: "Standard deviation within successes and within failures: how strongly the method distinguishes tokens, or completions, with the same outcome.",
-        format: NUMBER, from0: true, series: { shaped_spread: ["spread", GREEN] } },
+        from0: true, series: { shaped_spread: ["spread", GREEN] } },
     ],
     updates: [
       { title: "Clipped tokens", note: "Share of importance ratios that the surrogate clips at its lower and upper bound.",
-        format: PERCENT, from0: true, series: { clip_low: ["low", BLUE], clip_high: ["high", VERMILLION] } },
-      { title: "Gradient norm", note: "Before gradient clipping.", format: NUMBER, from0: true, series: { grad_norm: ["norm", PURPLE] } },
-      { title: "Loss", note: "The value of the surrogate. It does not measure progress: see the success rate.", format: NUMBER, series: { loss: ["loss", GRAY] } },
-      { title: "Learning rate", note: "At the last update of each step.", format: TINY, from0: true, smooth: false, series: { learning_rate: ["rate", GRAY] } },
-      { title: "Seconds per step", note: "Where the time of a step goes.", format: NUMBER, draw: drawPhases,
+        from0: true, series: { clip_low: ["low", BLUE], clip_high: ["high", VERMILLION] } },
+      { title: "Gradient norm", note: "Before gradient clipping.", from0: true, series: { grad_norm: ["norm", PURPLE] } },
+      { title: "Loss", note: "The value of the surrogate. It does not measure progress: see the success rate.", series: { loss: ["loss", GRAY] } },
+      { title: "Learning rate", note: "At the last update of each step.", axis: "~e", from0: true, smooth: false, series: { learning_rate: ["rate", GRAY] } },
+      { title: "Seconds per step", note: "Where the time of a step goes.", draw: drawPhases,
         series: { seconds_sampling: ["sampling", BLUE], seconds_scoring: ["scoring", ORANGE], seconds_shaping: ["shaping", VERMILLION], seconds_updating: ["updating", GREEN] } },
-      { title: "Throughput", note: "Sampled tokens per second, over the whole step.", format: { axis: "~s", text: d3.format(",.0f") }, from0: true, series: { tokens_per_second: ["tokens per second", GREEN] } },
+      { title: "Throughput", note: "Sampled tokens per second, over the whole step.", axis: "~s", from0: true, series: { tokens_per_second: ["tokens per second", GREEN] } },
     ],
   };
 
@@ -72,16 +72,20 @@
     data.steps.map((step, i) => ({ step, label, value: data.metrics[metric][i] })).filter((row) => row.value !== null));
 
   /** One row per step, with the text of its tooltip. */
-  const tipRows = (series, format) => data.steps.map((step, i) => {
+  const tipRows = (series) => data.steps.map((step, i) => {
     const present = series.filter(({ metric }) => data.metrics[metric][i] !== null);
-    const lines = present.map(({ metric, label }) => `${label}: ${format.text(data.metrics[metric][i])}`);
+    const lines = present.map(({ metric, label }) => `${label}: ${data.texts[metric][i]}`);
     return { step, value: present.length ? data.metrics[present[0].metric][i] : null, text: [`step ${step}`, ...lines].join("\n") };
   }).filter((row) => row.value !== null);
 
-  const constantValue = (series) => {
+  /** The text of a value that all steps share; undefined: they differ. */
+  const constantText = (series) => {
     const values = series.flatMap(({ metric }) => known(metric));
-    return values.length > 0 && values.every((value) => value === values[0]) ? values[0] : undefined;
+    if (!values.length || values.some((value) => value !== values[0])) return undefined;
+    return data.texts[series[0].metric].find((text) => text !== null);
   };
+
+  const axisOf = (chart) => chart.axis ?? (Object.keys(chart.series).some(isShare) ? "%" : undefined);
 
   // --- drawing ------------------------------------------------------------------------------------------------------
 
@@ -91,11 +95,11 @@
     return { domain, label: "step", ticks: Math.max(1, Math.min(Math.floor(width / 60), domain[1] - domain[0])), tickFormat: "~s" };
   };
 
-  const frame = (width, format, y, marks, { height = 240, ...x } = stepAxis(width)) => Plot.plot({
+  const frame = (width, chart, y, marks, { height = 240, ...x } = stepAxis(width)) => Plot.plot({
     width, height, marginLeft: 48, marginRight: 12, marginBottom: 36,
     style: { fontFamily: "inherit", fontSize: "12px", color: MUTED, background: "none", overflow: "visible" },
     x: { labelAnchor: "right", labelArrow: "none", ...x },
-    y: { label: null, nice: true, ticks: 5, tickFormat: format.axis, tickSize: 0, ...y },
+    y: { label: null, nice: true, ticks: 5, tickFormat: axisOf(chart), tickSize: 0, ...y },
     marks: [Plot.gridY({ stroke: "var(--line)", strokeOpacity: 1, ticks: 5 }), ...marks],
   });
 
@@ -116,7 +120,7 @@
     }
     marks.push(...lines);
     if (chart.heldOut) marks.push(...heldOutMarks());
-    return frame(width, chart.format, chart.from0 ? { zero: true } : {}, [...marks, ...tip(tipRows(series, chart.format), "step")]);
+    return frame(width, chart, chart.from0 ? { zero: true } : {}, [...marks, ...tip(tipRows(series), "step")]);
   }
 
   /** Mean@n of each evaluation with its interval. */
@@ -132,14 +136,14 @@
     const colours = new Map(series.map(({ label, colour }) => [label, colour]));
     const order = [...colours.keys()];
     const rows = longRows(series);
-    const tips = tipRows(series, { text: (value) => `${d3.format(".3~g")(value)} s` });
+    const tips = tipRows(series);
     const total = d3.rollup(rows, (group) => d3.sum(group, (row) => row.value), (row) => row.step);
     for (const row of tips) row.value = total.get(row.step);
     const stack = { x: "step", y: "value", z: "label", order, fill: (row) => colours.get(row.label), fillOpacity: 0.85 };
     const areas = data.steps.length > 1
       ? Plot.areaY(rows, Plot.stackY(Plot.windowY({ k: WINDOW, anchor: "middle", reduce: "mean" }, stack)))
       : Plot.barY(rows, Plot.stackY(stack));
-    return frame(width, chart.format, { zero: true }, [areas, ...tip(tips, "step")]);
+    return frame(width, chart, { zero: true }, [areas, ...tip(tips, "step")]);
   }
 
   function passCurves() {
@@ -158,7 +162,7 @@
 
   function drawHeldOut(chart, series, width) {
     const curves = heldOutCurves();
-    return frame(width, chart.format, { zero: true }, [...bands(curves, "step"), ...tip(bandTips(curves, "step", "step"), "step")]);
+    return frame(width, chart, { zero: true }, [...bands(curves, "step"), ...tip(bandTips(curves, "step", "step"), "step")]);
   }
 
   /** Each curve with its band, and dots at the points for which `dotted` says so. */
@@ -171,7 +175,7 @@
   /** One row per place on the x axis, with the values of all curves that reach it. */
   const bandTips = (curves, x, name) => d3.groups(curves.flatMap(({ label, points }) => points.map((point) => ({ label, ...point }))), (point) => point[x])
     .map(([place, points]) => {
-      const lines = points.map(({ label, value, low, high }) => `${label}: ${PERCENT.text(value)} (${PERCENT.text(low)} to ${PERCENT.text(high)})`);
+      const lines = points.map(({ label, text }) => `${label}: ${text}`);
       return { [x]: place, value: points.at(-1).value, text: [`${name} ${place}`, ...lines].join("\n") };
     });
 
@@ -181,7 +185,7 @@
     const ticks = d3.range(0, Math.log2(most) + 1e-9).map((i) => 2 ** i);
     const x = { type: "log", base: 2, label: "k (completions)", ticks, tickFormat: "d", domain: [1, most], height: 330 };
     const marks = bands(curves, "k", ({ k }, i, points) => Number.isInteger(Math.log2(k)) || k === points.length);
-    return frame(width, chart.format, { zero: true }, [...marks, ...tip(bandTips(curves, "k", "k ="), "k")], x);
+    return frame(width, chart, { zero: true }, [...marks, ...tip(bandTips(curves, "k", "k ="), "k")], x);
   }
 
   // --- the page -----------------------------------------------------------------------------------------------------
@@ -225,8 +229,8 @@
     for (const chart of CHARTS[container.dataset.charts]) {
       const series = seriesOf(chart);
       if (chart.present === false || (!series.length && !chart.draw) || (!series.length && chart.draw === drawPhases)) continue;
-      const constant = constantValue(series);
-      if (constant !== undefined && !chart.heldOut) constants.push(`${chart.title.toLowerCase()} ${chart.format.text(constant)}`);
+      const constant = constantText(series);
+      if (constant !== undefined && !chart.heldOut) constants.push(`${chart.title.toLowerCase()} ${constant}`);
       else addChart(container, chart, series);
     }
     if (constants.length) container.after(element("p", { className: "constant" }, `${data.steps.length > 1 ? "The same at every step" : "So far"}: ${constants.join("; ")}.`));

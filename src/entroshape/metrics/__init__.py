@@ -1,0 +1,1 @@
+"""Metrics as people read them, apart from what computes them. Standard library alone."""

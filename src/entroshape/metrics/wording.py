@@ -1,0 +1,203 @@
+"""How a metric is worded: its label, its unit, whether it is a share, and how many digits it is shown with.
+
+The terminal, ``report.html`` and ``comparison.html`` show the text that is made here, so that they agree to the digit;
+the scripts of the pages format no figure of their own. Ties are rounded away from zero: 0.0625 is 6.3 %.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """How the values of one metric are shown.
+
+    Example:
+        >>> wording("mean@16").value(0.0625), wording("entropy").interval(0.31, 0.3335)
+        ('6.3 %', '0.310 to 0.334')
+    """
+
+    label: str
+    """Such as ``"Mean@16"``, ``"Entropy"``."""
+
+    unit: str = ""
+    """Such as ``"tokens"``; of a share, the per cent sign is shown instead."""
+
+    share: bool = False
+    """Whether values lie between 0 and 1 and are shown in per cent, their differences in percentage points."""
+
+    digits: int = 3
+    """Decimals; significant digits if ``significant``."""
+
+    significant: bool = False
+    """Whether digits are counted from the first that is not 0, because values may be of any size."""
+
+    also: str = ""
+    """Another name of the same quantity."""
+
+    note: str = ""
+    """What it is, in a sentence."""
+
+    @property
+    def title(self) -> str:
+        """The label with its other name and its unit.
+
+        Example:
+            >>> wording("mean@16").title, wording("length").title
+            ('Mean@16 = Pass@1', 'Length (tokens)')
+        """
+        return self.label + (f" = {self.also}" if self.also else "") + (f" ({self.unit})" if self.unit else "")
+
+    def number(self, value: float, *, signed: bool = False) -> str:
+        """The number alone; ``signed``: with its sign, as differences are shown.
+
+        Raises:
+            ValueError: a value that is not finite.
+        """
+        if not math.isfinite(value):
+            raise ValueError(f"{self.label} must be finite; got {value!r}")
+        sign = "+" if signed else ""
+        if self.significant:
+            return f"{value + 0.0:{sign}.{self.digits}g}"
+        # The shortest decimal that is the value, as people see it printed: 0.1235 is a tie, whatever its binary form.
+        exact = Decimal(repr(float(value))) * (100 if self.share else 1)
+        # Adding 0 turns -0 into 0.
+        rounded = exact.quantize(Decimal(1).scaleb(-self.digits), rounding=ROUND_HALF_UP) + 0
+        return f"{rounded:{sign},.{self.digits}f}"
+
+    def value(self, value: float) -> str:
+        """The number with its per cent sign, if it is a share, or its seconds."""
+        return self.number(value) + self._sign
+
+    def difference(self, value: float) -> str:
+        """A signed difference; of shares, in percentage points."""
+        return self.number(value, signed=True) + (" points" if self.share else "")
+
+    def interval(self, low: float, high: float, *, signed: bool = False) -> str:
+        """Two ends, without a unit: they stand beside a value that has one."""
+        return f"{self.number(low, signed=signed)} to {self.number(high, signed=signed)}"
+
+    def with_error(self, mean: float, error: float | None) -> str:
+        """A mean and its standard error, if there is one."""
+        return self.number(mean) + ("" if error is None else f" ± {self.number(error)}") + self._sign
+
+    @property
+    def _sign(self) -> str:
+        return " %" if self.share else " s" if self.unit == "s" else ""
+
+
+_NATS = "nats per token"
+_UNKNOWN = Wording(label="", digits=4, significant=True)
+_COUNTED = {
+    "mean": Wording(label="Mean", share=True, digits=1, also="Pass@1", note="Share of completions that are successes."),
+    "majority": Wording(
+        label="Majority", share=True, digits=1, note="Share of problems whose most frequent answer is right."
+    ),
+    "pass": Wording(
+        label="Pass", share=True, digits=1, note="Share of problems that at least one of k completions solves."
+    ),
+}
+"""Metrics of the form ``pass@k``."""
+
+_WORDINGS = {
+    "reward": Wording(label="Reward", note="Mean over the completions."),
+    "entropy": Wording(label="Entropy", unit=_NATS, note="Entropy of the sampling policy, in nats per token."),
+    "length": Wording(label="Length", unit="tokens", digits=1),
+    "share_cut": Wording(
+        label="Cut at the limit",
+        share=True,
+        digits=1,
+        note="Share of completions that reached the length limit without ending.",
+    ),
+    "success_rate": Wording(
+        label="Success rate", share=True, digits=1, note="Share of successes among the completions sampled in training."
+    ),
+    "entropy_success": Wording(label="Entropy of successes", unit=_NATS, note="In nats per token."),
+    "entropy_failure": Wording(label="Entropy of failures", unit=_NATS, note="In nats per token."),
+    "completion_length": Wording(
+        label="Completion length",
+        unit="tokens",
+        digits=1,
+        note="Tokens per completion, including the end-of-sequence token.",
+    ),
+    "negative_success_share": Wording(label="Negative in successes", share=True, digits=1),
+    "positive_failure_share": Wording(label="Positive in failures", share=True, digits=1),
+    "clip_low": Wording(label="Clipped low", share=True, digits=2),
+    "clip_high": Wording(label="Clipped high", share=True, digits=2),
+    "tokens_per_second": Wording(label="Tokens per second", digits=0),
+}
+_ORDER = (*_COUNTED, "reward", "entropy", "length", "share_cut")
+
+
+def wording(metric: str) -> Wording:
+    """How the metric of that name is worded; an unknown one has its name as its label, and four significant digits.
+
+    Example:
+        >>> wording("pass@4").label, wording("grad_norm").value(0.25), wording("success_rate").difference(-0.05)
+        ('Pass@4', '0.25', '-5.0 points')
+    """
+    kind, at, k = metric.partition("@")
+    if at and k.isdecimal() and kind in _COUNTED:
+        return replace(_COUNTED[kind], label=f"{_COUNTED[kind].label}@{k}")
+    if metric in _WORDINGS:
+        return _WORDINGS[metric]
+    if metric.startswith("seconds_"):
+        return Wording(label=metric.removeprefix("seconds_").capitalize(), unit="s", significant=True)
+    return replace(_UNKNOWN, label=metric.replace("_", " ").capitalize())
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Names of metrics of held-out problems in the order in which they are shown.
+
+    Example:
+        >>> in_order(["length", "pass@16", "pass@4", "mean@16"])
+        ['mean@16', 'pass@4', 'pass@16', 'length']
+    """
+
+    def place(metric: str) -> tuple[int, int, str]:
+        kind, _, k = metric.partition("@")
+        return _ORDER.index(kind) if kind in _ORDER else len(_ORDER), int(k) if k.isdecimal() else 0, metric
+
+    return sorted(metrics, key=place)
+
+
+def worth_showing(*evaluations: Mapping[str, float]) -> list[str]:
+    """Which metrics are shown of evaluations, in order.
+
+    ``pass@1`` is ``mean@n`` again; the reward is, unless rewards are graded. Ends of intervals are not metrics.
+
+    Example:
+        >>> worth_showing({"mean@4": 0.5, "mean@4_low": 0.4, "pass@1": 0.5, "reward": 0.5, "problems": 8.0})
+        ['mean@4']
+        >>> worth_showing({"mean@4": 0.5, "reward": 0.625})
+        ['mean@4', 'reward']
+    """
+    names = {name for metrics in evaluations for name in metrics if name.partition("@")[0] in _ORDER}
+    names = {name for name in names if re.fullmatch(r"[a-z_]+(@\d+)?", name)} - {"pass@1"}
+    if not any(_graded(metrics) for metrics in evaluations):
+        names -= {"reward"}
+    return in_order(names)
+
+
+def _graded(metrics: Mapping[str, float]) -> bool:
+    mean = next((value for name, value in metrics.items() if re.fullmatch(r"mean@\d+", name)), None)
+    return "reward" in metrics and (mean is None or abs(metrics["reward"] - mean) > 1e-9)
+
+
+def credit_number(value: float) -> str:
+    """A token's entropy, shaped reward or advantage: four significant digits, as the credit viewer writes them.
+
+    Example:
+        >>> [credit_number(value) for value in (0.12345, -1.0, 0.0, 0.00001234, 12345.6)]
+        ['0.1235', '-1', '0', '1.234e-5', '1.235e+4']
+    """
+    rounded = float(f"{value:.3e}")
+    if rounded == 0 or 1e-4 <= abs(rounded) < 1e4:
+        return f"{rounded + 0.0:.7f}".rstrip("0").rstrip(".")
+    digits, _, power = f"{rounded:.3e}".partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(power):+d}"
