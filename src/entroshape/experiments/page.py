@@ -97,8 +97,9 @@ def _texts(spreads: Mapping[str, Spread]) -> dict[str, str]:
 def _difference(summary: ArmSummary, name: str, difference: Difference) -> dict[str, Any]:
     """A difference as numbers, for drawing, and as text."""
     words, adjusted = wording(name), summary.adjusted.get(name)
-    known = difference.low is not None and difference.high is not None
-    interval = words.interval(difference.low, difference.high, signed=True) if known else ""
+    interval = ""
+    if difference.low is not None and difference.high is not None:
+        interval = words.interval(difference.low, difference.high, signed=True)
     needed = seeds_needed_text(difference)
     return {
         **asdict(difference),
