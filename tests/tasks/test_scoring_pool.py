@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entroshape.tasks import score_worker
+from entroshape.tasks import score_worker, workers
 from entroshape.tasks.workers import ScoringPool
 
 HANG = "__import__('time').sleep(60)"
@@ -54,6 +56,16 @@ def process_ids(pool):
     return [worker.process and worker.process.pid for worker in pool._workers]
 
 
+def below(process_id):
+    """The processes under one: a supervisor's children; under bubblewrap the supervisor itself, too."""
+    return psutil.Process(process_id).children(recursive=True)
+
+
+def judging(pool):
+    """The process ids of those that judge now."""
+    return [each.pid for process_id in process_ids(pool) for each in below(process_id) if not each.children()]
+
+
 @pytest.mark.parametrize("bad", [HANG_IN_C, DIE, EXIT, EAT])
 def test_a_bad_answer_costs_its_own_point_alone(pool, bad):
     assert pool.score([job(answer) for answer in ("x", bad, "x")]) == [1.0, 0.0, 1.0]
@@ -90,9 +102,10 @@ def test_processes_start_at_the_first_job_and_are_kept(make_pool):
 def test_a_process_grown_large_is_replaced_and_its_answer_counts(make_pool):
     pool = make_pool(workers=1, memory_limit=300 << 20)
     pool.score([job("x")])
-    (before,) = process_ids(pool)
+    (before,) = judging(pool)
     assert pool.score([job(KEEP), job("x")]) == [0.1, 1.0]
-    assert process_ids(pool) != [before]
+    (after,) = judging(pool)
+    assert after != before
 
 
 def test_a_process_killed_between_calls_costs_nothing(pool):
@@ -101,6 +114,124 @@ def test_a_process_killed_between_calls_costs_nothing(pool):
     os.kill(process_id, signal.SIGKILL)
     pool._workers[0].process.wait()
     assert pool.score([job("x")]) == [1.0]
+
+
+@pytest.mark.slow
+def test_workers_killed_while_idle_cost_no_right_answer_its_point(make_pool):
+    pool = make_pool(workers=2)
+    for round_ in range(4):
+        pool.score([job("x")] * 4)
+        for process_id in process_ids(pool):
+            victim = (
+                psutil.Process(process_id) if round_ % 2 else (below(process_id) or [psutil.Process(process_id)])[-1]
+            )
+            victim.kill()
+        assert pool.score([job("x")] * 10) == [1.0] * 10
+
+
+SLOW = "['x'] * (__import__('time').sleep(0.5) or 1)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["worker", "judge"])
+def test_a_process_killed_from_outside_while_it_judges_costs_nothing(make_pool, target):
+    pool = make_pool(workers=1)
+    pool.score([job("x")])
+    (process_id,) = process_ids(pool)
+    victim = process_id if target == "worker" else judging(pool)[0]
+    killer = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
+    killer.start()
+    assert pool.score([job(SLOW), job("x")]) == [0.1, 1.0]
+    killer.join()
+
+
+def test_a_job_that_kills_its_process_twice_costs_its_own_point_alone(pool, caplog):
+    assert pool.score([job("x"), job(DIE), {**job(DIE), "alone": True}, job("x")]) == [1.0, 0.0, 0.0, 1.0]
+    assert "2 of 4 answers scored 0: the scoring process died (2)" in caplog.text
+
+
+def program_that_dies(path, times):
+    """In the place of Python: kills itself where it would start, the first so many times."""
+    path.write_text(
+        f"#!/bin/sh\necho x >> {path}.starts\n"
+        f'[ $(wc -l < {path}.starts) -gt {times} ] || kill -KILL $$\nexec {sys.executable} "$@"\n'
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("deaths", "starts"), [(2, 3), (3, 3)])
+def test_a_worker_that_dies_while_it_starts_is_started_again_twice(make_pool, monkeypatch, tmp_path, deaths, starts):
+    monkeypatch.setattr(workers, "START_LIMIT", float("inf"))  # its death is noticed, not its silence
+    monkeypatch.setattr(workers, "wrapped", list)  # bubblewrap has no program of this test's
+    monkeypatch.setattr(sys, "executable", program_that_dies(tmp_path / "python", deaths))
+    pool = make_pool(workers=1)
+    if deaths < workers.STARTS:
+        assert pool.score([job("x")]) == [1.0]
+    else:
+        with pytest.raises(RuntimeError, match=r"a scoring process \(reasoning_gym\) cannot start"):
+            pool.score([job("x")])
+    assert len((tmp_path / "python.starts").read_text().splitlines()) == starts
+
+
+@pytest.mark.slow
+def test_a_worker_killed_while_it_imports_is_started_again(make_pool):
+    pool = make_pool(workers=1)
+    killed = []
+
+    def kill_first():
+        while not killed:
+            process = pool._workers[0].process
+            if process is not None:
+                killed.append(process.pid)
+                process.kill()
+            time.sleep(0.001)
+
+    killer = threading.Thread(target=kill_first)
+    killer.start()
+    assert pool.score([job("x")]) == [1.0]
+    killer.join()
+    assert killed != process_ids(pool)
+
+
+POISON = (
+    "[setattr(__import__('reasoning_gym').algorithmic.string_insertion.StringInsertionDataset, 'score_answer',"
+    " lambda *a: 1.0), 'x'][1:]"
+)
+
+
+@pytest.mark.slow
+def test_an_answer_that_changes_the_scorer_changes_no_later_verdict(make_pool):
+    pool = make_pool(workers=1)
+    alone = [{**job(answer), "alone": True} for answer in (POISON, "wrong")]
+    assert pool.score([alone[0], alone[1], job("wrong")]) == [0.1, 0.0, 0.0]
+    assert pool.score([job(POISON), job("wrong")])[1] == 1.0, "the poison works, where a process is shared"
+
+
+def forged(reply):
+    return f"[__import__('os').write(descriptor, {reply!r}) for descriptor in range(3, 12)]"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"[" * 100_000 + b"\n", b'{"score": NaN, "answer": null, "large": false}\n', b"1" * 10_000 + b"\n", b"\n", b"[]\n",
+     b'{"error": "a\\nb [red]"}\n', b'{"score": "1", "answer": {}, "large": 0}\n', b"\xff\n"],
+)  # fmt: skip
+def test_a_forged_reply_that_is_no_score_costs_its_own_point(pool, reply):
+    # The list of numbers that `forged` is cannot be joined to a text: were it not for the reply, this were an error.
+    assert pool.score([{**job(forged(reply)), "alone": True}, job("x")]) == [0.0, 1.0]
+
+
+def test_an_answer_that_is_evaluated_can_give_itself_any_score_and_no_other_answer(pool):
+    # A known limit, which docs/tasks.md states.
+    own = forged(b'{"score": 0.5, "answer": null, "large": false}\n')
+    assert pool.score([{**job(own), "alone": True}, job("x"), job("y")]) == [0.5, 1.0, 0.0]
+
+
+def test_endless_output_ends_with_its_job(pool):
+    endless = "[__import__('os').write(d, b'x' * 65536) for _ in iter(int, 1) for d in (4, 5, 6, 7, 8, 9)]"
+    assert pool.score([{**job(endless), "alone": True}, job("x")]) == [0.0, 1.0]
 
 
 def test_close_ends_the_processes_and_the_next_job_starts_new_ones(pool):
@@ -126,7 +257,7 @@ def test_no_jobs_no_processes(make_pool):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "spelling"}, "kind must be one of math, reasoning_gym; got 'spelling'"),
+        ({"kind": "spelling"}, "kind must be one of math, reasoning_gym, attempts; got 'spelling'"),
         ({"workers": 0}, "workers must be positive; got 0"),
         ({"time_limit": -1.0}, "time_limit must be positive; got -1.0"),
         ({"memory_limit": 0}, "memory_limit must be positive; got 0"),
@@ -168,13 +299,15 @@ def test_workers_of_a_killed_run_end_and_never_run_the_users_script(tmp_path, st
     with subprocess.Popen([sys.executable, script, state], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout.readline() == "imported\n"
         process_id = int(run.stdout.readline())
-        assert "torch" not in Path(f"/proc/{process_id}/maps").read_text()
+        processes = [process_id, *(each.pid for each in below(process_id))]
+        assert len(processes) >= 2
+        assert not any("torch" in Path(f"/proc/{each}/maps").read_text() for each in processes)
         run.kill()
         assert run.stdout.read() == ""
     deadline = time.monotonic() + 20
-    while alive(process_id) and time.monotonic() < deadline:
+    while any(map(alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not alive(process_id)
+    assert not any(map(alive, processes))
 
 
 JSON_LIKE = st.recursive(

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from entroshape.tasks.base import Completion, Task, Verdict, completion_text, optional_module
+from entroshape.tasks.code_evaluation import check_may_evaluate, evaluates, needs_process
 from entroshape.tasks.score_worker import encode
 from entroshape.tasks.workers import ScoringPool
 
@@ -28,9 +29,9 @@ _NUMBER = re.compile(r"(?<![\w.)])[-+]?\d[\d,]*(?:\.\d+)?|\d[\d,]*(?:\.\d+)?")
 class ReasoningGymReward:
     """The data set's own score of each answer, as a reward function for trainers.
 
-    The answer is what :func:`extract_answer` finds. It is scored in a process apart, with limits of time and memory:
-    some of the package's scorers evaluate the answer as Python. A scorer that raises, hangs or dies costs the answer
-    its point, with a logged warning.
+    The answer is what :func:`extract_answer` finds. It is scored in a sandbox, with limits of time and memory: some of
+    the package's scorers evaluate the answer as Python. A scorer that raises, hangs or dies costs the answer its point,
+    with a logged warning.
 
     Args:
         name: the data set.
@@ -38,6 +39,10 @@ class ReasoningGymReward:
         workers: processes; by default one a CPU core, at most 8. They start at the first call.
         time_limit: seconds an answer.
         memory_limit: bytes a process may take beyond what its libraries take (Linux only).
+
+    Raises:
+        ValueError: the scorer evaluates answers, and the sandbox is not complete on this machine; see
+            :func:`entroshape.tasks.code_evaluation.check_may_evaluate`.
     """
 
     def __init__(
@@ -49,7 +54,9 @@ class ReasoningGymReward:
         time_limit: float = 5.0,
         memory_limit: int = 1 << 30,
     ) -> None:
+        check_may_evaluate(name)
         self.__name__ = f"{name}_reward"
+        self._evaluates = evaluates(name)
         self._dataset = {"dataset": name, "options": options}
         self._pool = ScoringPool("reasoning_gym", workers=workers, time_limit=time_limit, memory_limit=memory_limit)
 
@@ -69,7 +76,7 @@ class ReasoningGymReward:
             for each, completion in zip(entries, completions, strict=True)
         ]
         jobs = [
-            {**self._dataset, "answer": answer, "entry": each}
+            {**self._dataset, "answer": answer, "entry": each, "alone": self._evaluates and needs_process(answer)}
             for each, answer in zip(entries, answers, strict=True)
             if answer
         ]
@@ -155,11 +162,12 @@ def load_reasoning_gym(spec: str, *, train_size: int, test_size: int, seed: int)
 
     Raises:
         ValueError: unknown data set (with the closest names) or option (with the valid ones), an option's bad value, or
-            too few distinct questions.
+            too few distinct questions; a scorer that evaluates answers where the sandbox is not complete.
     """
     name, _, query = spec.partition("?")
     options = parse_options(query)
     _check(name, options)
+    reward = ReasoningGymReward(name, options)
     test_pool = _distinct_entries(name, options, TEST_SEED, test_size)
     train_pool = _distinct_entries(name, options, f"train-{seed}", train_size + test_size)
     held_out = min(len(test_pool), int(LARGEST_TEST_SHARE * len(test_pool.keys() | train_pool.keys())))
@@ -169,7 +177,6 @@ def load_reasoning_gym(spec: str, *, train_size: int, test_size: int, seed: int)
         raise ValueError(
             f"reasoning_gym:{spec} has only {len(test_pool | train_pool)} distinct questions: too few to hold any out"
         )
-    reward = ReasoningGymReward(name, options)
     return Task(
         name=f"reasoning_gym:{spec}",
         train=_rows(f"{name}-train-{seed}", train),

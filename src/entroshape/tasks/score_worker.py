@@ -1,7 +1,7 @@
-"""The program of a scoring process: answers one job after another until its parent hangs up.
+"""The program of a scoring process: the scorers, and a supervisor that judges jobs with one of them in a sandbox.
 
-Run as a file, not as a module of the package, so that a worker holds the scorer's library and no torch. The parent's
-side is :mod:`entroshape.tasks.workers`.
+Run as a file, not as a module of :mod:`entroshape.tasks`, so that it holds the scorer's library and no torch. Its
+parent's side is :mod:`entroshape.tasks.workers`.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
 from functools import lru_cache
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-Scorer = Callable[[dict[str, Any]], tuple[float, str | None]]
-"""The score of a job, and the answer that was judged as equal answers are written alike; ``None``: there is none."""
+from entroshape.sandbox.attempts import attempt
+from entroshape.sandbox.child import Limits
+from entroshape.sandbox.supervisor import Scorer, Supervisor
 
 SYMPY_ERRORS = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
 """What SymPy raises at expressions that it cannot evaluate."""
@@ -51,7 +50,7 @@ def math_scorer() -> Scorer:
     # The first parse builds grammars and regular expressions for a second: not in the first answer's time.
     if score({"gold": "\\frac{1}{2}", "text": "\\boxed{0.5}"})[0] != 1:
         raise RuntimeError("math-verify does not find 1/2 equal to 0.5")
-    return score
+    return Scorer(score)
 
 
 def normal_form(found: list[Any]) -> str | None:
@@ -87,10 +86,22 @@ def reasoning_gym_scorer() -> Scorer:
         scorer = dataset(job["dataset"], json.dumps(job["options"]))
         return float(scorer.score_answer(job["answer"], decode(job["entry"]))), job["answer"]
 
-    return score
+    def prepare(job: dict[str, Any]) -> None:
+        dataset(job["dataset"], json.dumps(job["options"]))
+
+    return Scorer(score, prepare)
 
 
-SCORERS: dict[str, Callable[[], Scorer]] = {"math": math_scorer, "reasoning_gym": reasoning_gym_scorer}
+def attempts_scorer() -> Scorer:
+    """Jobs ``{"attempt": str, "target": ...}``: 1 if what the sandbox forbids could be done; see :func:`attempt`."""
+    return Scorer(lambda job: attempt(job["attempt"], job["target"]))
+
+
+SCORERS: dict[str, Callable[[], Scorer]] = {
+    "math": math_scorer,
+    "reasoning_gym": reasoning_gym_scorer,
+    "attempts": attempts_scorer,
+}
 
 
 def encode(value: Any) -> Any:
@@ -129,49 +140,17 @@ def decode(value: Any) -> Any:
     return value
 
 
-def _memory(field: str) -> int:
-    """Bytes of ``VmSize`` (mapped now) or ``VmHWM`` (resident at the peak), as Linux keeps them for this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {field}")
-
-
-def serve(connection: Connection, score: Scorer, *, time_limit: float, memory_limit: int) -> None:
-    """Answer jobs until the parent hangs up; tell it when a job has left this process too large to go on with."""
-    limited = sys.platform == "linux"
-    if limited:
-        most = _memory("VmSize") + memory_limit
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        retire_at = _memory("VmHWM") + memory_limit // 2
-    connection.send_bytes(b"ready")
-    while True:
-        try:
-            job = json.loads(connection.recv_bytes())
-        except EOFError:
-            return
-        # The parent ends a job that takes too long. If the parent itself is gone, the kernel does, a second later.
-        signal.setitimer(signal.ITIMER_REAL, time_limit + 1)
-        reply: dict[str, Any] = {}
-        try:
-            reply["score"], reply["answer"] = score(job)
-        except Exception as error:  # noqa: BLE001 - a third-party scorer on a model's text can raise anything
-            reply["error"] = type(error).__name__
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        # SymPy caches what it has computed: near the limit, every later answer would fail for want of memory.
-        reply["retiring"] = limited and _memory("VmHWM") > retire_at
-        connection.send_bytes(json.dumps(reply).encode())
-
-
 def main() -> None:
-    """Arguments: the connection's file descriptor, the scorer's name, seconds a job, bytes beyond the start."""
+    """Arguments: the connection's file descriptor, the scorer, seconds per job, bytes beyond the start."""
     descriptor, kind, time_limit, memory_limit = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     connection = Connection(int(descriptor))
     quiet = os.open(os.devnull, os.O_RDWR)
     os.dup2(quiet, 0)
     os.dup2(quiet, 1)
-    serve(connection, SCORERS[kind](), time_limit=float(time_limit), memory_limit=int(memory_limit))
+    supervisor = Supervisor(SCORERS[kind](), Limits(float(time_limit), int(memory_limit)), connection)
+    os.dup2(quiet, 2)  # whatever could not start has said so by now
+    supervisor.serve()
 
 
 if __name__ == "__main__":

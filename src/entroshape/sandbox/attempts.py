@@ -1,0 +1,223 @@
+"""Each thing that the sandbox forbids, as a function that tries it: what the report of the sandbox rests on.
+
+A function returns if the thing could be done, and raises if it could not. They are run by a scoring process, in the
+place of a scorer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import mmap
+import os
+import resource
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class NothingHappenedError(Exception):
+    """The attempt was no error, and had no effect."""
+
+
+def fork(target: None) -> None:
+    """A new process."""
+    if not os.fork():
+        os._exit(0)
+
+
+def program(target: None) -> None:
+    """A new program."""
+    subprocess.run(["/bin/true"], check=True)
+
+
+def replace_program(target: None) -> None:
+    """This process becomes another program."""
+    os.execv("/bin/true", ["true"])
+
+
+def signal_parent(target: None) -> None:
+    """A signal to the supervisor (the empty one)."""
+    os.kill(os.getppid(), 0)
+
+
+def signal_process(target: int) -> None:
+    """A signal to the caller, the trainer."""
+    os.kill(target, 0)
+
+
+def signal_group(target: int) -> None:
+    """A signal to the caller's group of processes."""
+    os.killpg(target, 0)
+
+
+def stop_self(target: None) -> None:
+    """A signal to itself, such as one that stops it."""
+    signal.raise_signal(signal.SIGCONT)
+
+
+def trace_parent(target: None) -> None:
+    """Hold of another process, as a debugger takes it."""
+    attach, detach = 16, 17
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(attach, os.getppid(), 0, 0):
+        raise OSError(ctypes.get_errno(), "ptrace")
+    os.waitpid(os.getppid(), 0)
+    libc.ptrace(detach, os.getppid(), 0, 0)
+
+
+def internet_socket(target: None) -> None:
+    """A socket of the Internet."""
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
+
+
+def unix_socket(target: None) -> None:
+    """A socket of this machine, such as the abstract ones."""
+    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
+
+
+def socket_pair(target: None) -> None:
+    """Two sockets."""
+    for each in socket.socketpair():
+        each.close()
+
+
+def write_file(target: str) -> None:
+    """A file in ``target``, a folder that anybody may write to."""
+    path = Path(target) / f"entroshape-{os.getpid()}"
+    path.write_text("x")
+    path.unlink()
+
+
+def append_to_file(target: str) -> None:
+    """More in the file ``target``."""
+    with open(target, "ab", buffering=0) as file:
+        file.write(b"x")
+
+
+def make_folder(target: str) -> None:
+    """A folder in ``target``."""
+    path = Path(target) / f"entroshape-{os.getpid()}"
+    path.mkdir()
+    path.rmdir()
+
+
+def file_in_memory(target: None) -> None:
+    """A file without a name, which fills memory that no limit of a process counts."""
+    os.close(os.memfd_create("entroshape"))
+
+
+def shared_memory(target: None) -> None:
+    """Memory that outlives its process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = libc.shmget(0, mmap.PAGESIZE, 0o1600)
+    if number < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    libc.shmctl(number, 0, None)
+
+
+def message_queue(target: None) -> None:
+    """A queue of messages, which outlives its process."""
+    name = f"/entroshape-{os.getpid()}".encode()
+    libc = ctypes.CDLL(None, use_errno=True)
+    queue = libc.mq_open(name, os.O_CREAT | os.O_RDWR, 0o600, None)
+    if queue < 0:
+        raise OSError(ctypes.get_errno(), "mq_open")
+    libc.mq_unlink(name)
+
+
+def read_file(target: str) -> None:
+    """The file ``target``."""
+    with open(target, "rb", buffering=0) as file:
+        file.read(1)
+
+
+def list_folder(target: tuple[str, list[str]]) -> None:
+    """What is in a folder, by its path and the names of which none is to be seen there."""
+    folder, private = target
+    if not set(private) & set(os.listdir(folder)):
+        raise NothingHappenedError
+
+
+def parents_process_files(target: None) -> None:
+    """The supervisor's environment, in /proc."""
+    read_file(f"/proc/{os.getppid()}/environ")
+
+
+def own_process_files(target: None) -> None:
+    """Its own environment as it was at its start, in /proc."""
+    read_file("/proc/self/environ")
+
+
+def environment_variable(target: str) -> None:
+    """The environment variable ``target``."""
+    if target not in os.environ:
+        raise NothingHappenedError
+
+
+def take_memory(target: int) -> None:
+    """``target`` bytes of memory."""
+    bytearray(target)[-1]
+
+
+def lift_limits(target: None) -> None:
+    """Its limit of memory, away."""
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def survive_parent(target: None) -> None:
+    """No death with its supervisor."""
+    set_death_signal = 1
+    if ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def load_code(target: None) -> None:
+    """A module of the standard library: this has to work, for libraries import late."""
+    importlib.reload(importlib.import_module("colorsys"))
+
+
+ATTEMPTS: dict[str, Callable[[Any], None]] = {
+    function.__name__: function
+    for function in (
+        fork,
+        program,
+        replace_program,
+        signal_parent,
+        signal_process,
+        signal_group,
+        stop_self,
+        trace_parent,
+        internet_socket,
+        unix_socket,
+        socket_pair,
+        write_file,
+        append_to_file,
+        make_folder,
+        file_in_memory,
+        shared_memory,
+        message_queue,
+        read_file,
+        list_folder,
+        parents_process_files,
+        own_process_files,
+        environment_variable,
+        take_memory,
+        lift_limits,
+        survive_parent,
+        load_code,
+    )
+}
+"""By name."""
+
+
+def attempt(name: str, target: Any) -> tuple[float, str | None]:
+    """1 if the attempt ``name`` succeeds; 0, and the error's name, if it does not."""
+    try:
+        ATTEMPTS[name](target)
+    except (OSError, MemoryError, AttributeError, ValueError, NothingHappenedError) as error:
+        return 0.0, type(error).__name__
+    return 1.0, None
