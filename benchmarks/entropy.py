@@ -1,13 +1,13 @@
-"""Time and memory of log-probability and entropy: the plain formula, TRL's pair and ours, side by side.
+"""Time and memory of log-probability and entropy: the plain formula, TRL's functions and ours, compared.
 
     python benchmarks/entropy.py [--vocab 32000 151936] [--dtype float32 bfloat16] [--tokens 2048] [--hidden 896]
 
-Two peers, each beside ours: from hidden states (an output layer, then its log-softmax in float32) with the layer's
-weight trained or frozen, and from logits that exist already (TRL's ``selective_log_softmax`` and
-``entropy_from_logits``). Times come from one process that runs all variants in turn, again and again; a ratio is taken
-within each turn, and its median, smallest and largest value over the turns are shown. Peak memory is what a variant
-adds to its inputs, measured in a fresh process of its own; the gradients that it hands back are a part of it and cannot
-be saved, so the ratio is also shown without them.
+Ours is compared with two peers. The first starts from hidden states (an output layer, then its log-softmax in float32),
+with the layer's weight trained or frozen. The second starts from existing logits (TRL's ``selective_log_softmax`` and
+``entropy_from_logits``). One process times all variants in turn, repeatedly. Ratios are taken within each turn; the
+tables show their median, smallest and largest value over the turns. Peak memory is what a variant adds to its inputs,
+measured in a fresh process. It includes the gradients that the variant returns. These cannot be avoided, so the ratio
+is also shown without them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor
 from entroshape.credit.entropy import linear_logprob_and_entropy, logprob_and_entropy
 
 SEQUENCES = 8
-"""The tokens come as so many responses of equal length: the shape ``[B, T]`` in which a trainer has them."""
+"""Number of completions of equal length that the tokens are split into, to get a trainer's shape ``[B, T]``."""
 
 MODES = ("forward", "forward+backward")
 
@@ -38,13 +38,13 @@ class Variant:
     """One way to compute both quantities."""
 
     label: str
-    """What the table calls it."""
+    """Name in the table."""
 
     source: str
-    """What it starts from: "hidden" or "logits"."""
+    """Its input: "hidden" or "logits"."""
 
     peer: str
-    """The variant that it is measured against."""
+    """The variant that it is compared with."""
 
 
 VARIANTS = {
@@ -59,7 +59,7 @@ VARIANTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What is measured; what it is measured on."""
+    """What is measured, and on which device."""
 
     vocab: int
     """Vocabulary, V."""
@@ -71,7 +71,7 @@ class Size:
     """Width of the hidden state, D."""
 
     dtype: str
-    """Of hidden states, weight and logits."""
+    """Data type of hidden states, weight and logits."""
 
     device: str
     """"cpu" or "cuda"."""
@@ -81,7 +81,7 @@ class Size:
 
 
 def inputs(size: Size, source: str) -> dict[str, Tensor]:
-    """Leaf tensors, filled in place: a temporary here would hide a part of a variant's own peak."""
+    """Leaf tensors, filled in place: a temporary here would hide part of a variant's own peak."""
     torch.manual_seed(0)
     shape = (SEQUENCES, size.tokens // SEQUENCES)
     options = {"dtype": getattr(torch, size.dtype), "device": size.device}
@@ -100,7 +100,7 @@ def inputs(size: Size, source: str) -> dict[str, Tensor]:
 
 
 def compute(variant: str, x: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies, as ``variant`` has them."""
+    """Log-probabilities and entropies, computed by ``variant``."""
     if variant == "ours_logits":
         return logprob_and_entropy(x["logits"], x["tokens"])
     if variant == "trl":
@@ -120,7 +120,7 @@ def compute(variant: str, x: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def step(variant: str, mode: str, x: dict[str, Tensor]) -> None:
-    """One forward, or forward and backward, with the gradients thrown away."""
+    """One forward pass, or one forward and backward pass whose gradients are discarded."""
     with torch.set_grad_enabled(mode != "forward"):
         logprobs, _ = compute(variant, x)
     if mode != "forward":
@@ -152,7 +152,7 @@ def measure_times(size: Size, repeats: int) -> dict[str, dict[str, list[float]]]
 
 
 def measure_memory(size: Size, variant: str, mode: str) -> dict[str, float]:
-    """Peak above the inputs, and size of the gradients in it, in MB, in this process."""
+    """Peak memory of this process above the inputs, and the size of the gradients in it, in MB."""
     small = inputs(replace(size, vocab=512, tokens=SEQUENCES * 4), VARIANTS[variant].source)
     step(variant, mode, small)  # libraries and thread pools are loaded by now
     x = inputs(size, VARIANTS[variant].source)
@@ -162,7 +162,7 @@ def measure_memory(size: Size, variant: str, mode: str) -> dict[str, float]:
 
 
 def work(request: dict[str, Any]) -> None:
-    """What a child process does: one measurement."""
+    """Makes one measurement, in a child process."""
     size = Size(**request.pop("size"))
     torch.set_num_threads(size.threads)
     what = measure_times if request.pop("what") == "times" else measure_memory
@@ -170,7 +170,7 @@ def work(request: dict[str, Any]) -> None:
 
 
 def measure(size: Size, repeats: int) -> dict:
-    """All times and peaks of one size."""
+    """Measures all times and peaks for one size."""
     taken = in_child(__file__, what="times", size=asdict(size), repeats=repeats)
     megabytes: dict[str, dict[str, dict]] = {}
     for name, variant in VARIANTS.items():
@@ -182,10 +182,10 @@ def measure(size: Size, repeats: int) -> dict:
 
 
 def lines_of(result: dict) -> list[str]:
-    """The result as a table: for each mode time and peak memory, both beside the peer's."""
+    """The result as a table: time and peak memory for each mode, both compared with the peer."""
     size = result["size"]
-    heads = ["", "forward", "of its peer", "peak", "of its peer"]
-    heads += ["forward + backward", "of its peer", "peak", "of its peer", "less gradients"]
+    heads = ["", "forward", "vs peer", "peak", "vs peer"]
+    heads += ["forward + backward", "vs peer", "peak", "vs peer", "without gradients"]
     rows = []
     for name, variant in VARIANTS.items():
         row = [variant.label]
@@ -207,7 +207,7 @@ def lines_of(result: dict) -> list[str]:
 
 
 def share(part: float, whole: float) -> str:
-    """Their ratio, or a dash where the whole is below what a resident set can tell."""
+    """Their ratio, or a dash if ``whole`` is too small to be measured by the resident set."""
     return f"{part / whole:.2f}" if whole >= 1.0 else "-"
 
 
@@ -218,14 +218,18 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vocab", type=int, nargs="+", default=[32_000, 151_936], help="vocabulary sizes")
-    parser.add_argument("--tokens", type=int, default=2048, help=f"tokens, a multiple of {SEQUENCES}")
+    parser.add_argument("--tokens", type=int, default=2048, help=f"number of tokens, a multiple of {SEQUENCES}")
     parser.add_argument("--hidden", type=int, default=896, help="width of the hidden state")
-    parser.add_argument("--repeats", type=int, default=3, help="turns over all variants")
+    parser.add_argument("--repeats", type=int, default=3, help="number of turns over all variants")
     types = ["float32", "bfloat16", "float16"]
-    parser.add_argument("--dtype", choices=types, nargs="+", default=types[:2], help="of hidden states and logits")
+    parser.add_argument(
+        "--dtype", choices=types, nargs="+", default=types[:2], help="data types of hidden states and logits"
+    )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", choices=["cpu", "cuda"], default=device, help="here: %(default)s")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default=device, help="device to measure on (default: %(default)s)"
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="number of CPU threads")
     options = parser.parse_args()
     if options.tokens < SEQUENCES or options.tokens % SEQUENCES:
         parser.error(f"--tokens must be a multiple of {SEQUENCES}; got {options.tokens}")
@@ -233,8 +237,8 @@ def main() -> None:
     sizes = [Size(vocab=vocab, dtype=dtype, **shared) for dtype in options.dtype for vocab in options.vocab]
     results = [measure(size, options.repeats) for size in sizes]
     below = (
-        f"{options.repeats} turns, {options.threads} threads, {options.device}. *Less gradients*: those handed "
-        "back cannot be saved, and are left out of both."
+        f"{options.repeats} turns, {options.threads} threads, {options.device}. *Without gradients*: the gradients "
+        "that are returned cannot be avoided, so they are left out of both."
     )
     write("entropy", [*(line for result in results for line in lines_of(result)), below], results)
 

@@ -1,4 +1,4 @@
-"""How shaping and scoring grow with tokens and with the group, and what ranks exchange, beside the formula.
+"""How the cost of scoring and shaping grows with tokens and group size, and how many bytes ranks exchange.
 
 python benchmarks/growth.py
 """
@@ -61,15 +61,18 @@ def measure(responses: int, tokens: int, group: int) -> dict[str, float]:
 
 
 def grows() -> None:
-    """Tables and plot over T and G."""
+    """Makes the table and the plot over T and G."""
     torch.set_num_threads(1)
     by_length = {t: in_child(__file__, kind="growth", responses=16, tokens=t, group=16) for t in LENGTHS}
     by_group = {g: in_child(__file__, kind="growth", responses=g * 8, tokens=1024, group=g) for g in GROUPS}
     rows = [[f"T = {t}, G = 16, B = 16", *_cells(found, 16 * t)] for t, found in by_length.items()] + [
         [f"T = 1024, G = {g}, B = {8 * g}", *_cells(found, 8 * g * 1024)] for g, found in by_group.items()
     ]
-    lines = table(["", "time", "peak", "time a token", "peak a token"], rows)
-    lines += ["", f"Scoring from hidden states (D = {HIDDEN}, V = {VOCABULARY}) and GTPO; peak above the inputs."]
+    lines = table(["", "time", "peak", "time per token", "peak per token"], rows)
+    lines += [
+        "",
+        f"Scoring from hidden states (D = {HIDDEN}, V = {VOCABULARY}) and GTPO; peak memory above the inputs.",
+    ]
     write("growth", lines, {"tokens": by_length, "groups": by_group})
     figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), constrained_layout=True)
     for axis, name, unit, scaled in ((axes[0], "seconds", "s", 1.0), (axes[1], "peak", "MB", 1e6)):
@@ -95,7 +98,7 @@ def _cells(found: dict[str, float], tokens: int) -> list[str]:
 
 
 def rank(index: int, ranks: int, port: int, output: str, dynamic: bool, setting: scale.Setting) -> None:
-    """One process: gathers the rows of a batch, as the TRL engine does."""
+    """One rank: gathers the rows of a batch as the TRL engine does."""
     os.environ |= {
         "RANK": str(index), "LOCAL_RANK": str(index), "WORLD_SIZE": str(ranks),
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
@@ -125,7 +128,7 @@ def rank(index: int, ranks: int, port: int, output: str, dynamic: bool, setting:
 
 
 def exchanged() -> None:
-    """Bytes over the loopback device beside the formula of docs/scale.md."""
+    """Compares the bytes over the loopback device with the formula of docs/scale.md."""
     rows, figures = [], {}
     for ranks in (2, 4):
         for dynamic in (False, True):
@@ -149,13 +152,13 @@ def exchanged() -> None:
                 found = json.loads(Path(output).read_text()) / ranks
             formula = scale.trl_bytes(setting, dynamic_sampling=dynamic)
             figures[f"{ranks} {dynamic}"] = {"measured": found, "formula": formula}
-            what = "with dynamic sampling" if dynamic else "without"
+            what = "with dynamic sampling" if dynamic else "without dynamic sampling"
             rows.append(
                 [f"{ranks} ranks, {what}", f"{found / 1e6:.1f} MB", f"{formula / 1e6:.1f} MB", f"{found / formula:.3f}"]
             )
-    lines = table(["gloo", "received by a rank", "formula", "ratio"], rows)
-    counted = "counted by the loopback device, headers and other traffic included"
-    lines += ["", f"256 responses of 4096 tokens, prompts of 2048; {counted}."]
+    lines = table(["gloo", "received by each rank", "formula", "ratio"], rows)
+    counted = "counted on the loopback device, including headers and other traffic"
+    lines += ["", f"256 completions of 4096 tokens, prompts of 2048 tokens; {counted}."]
     write("ranks", lines, figures)
 
 

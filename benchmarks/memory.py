@@ -1,9 +1,10 @@
-"""Peak memory of one loss and its gradients on a model of Qwen2.5-0.5B's shape, with TRL's trainer and with ours.
+"""Peak memory of one loss and its gradients in TRL's trainer and in ours, on a model with Qwen2.5-0.5B's shape.
 
     python benchmarks/memory.py [--layers 24]
 
-Random weights, a vocabulary of 151,936, 8 responses of 512 tokens that count. Both trainers get the same batch; their
-losses and gradients are compared. Weights and gradients are there before the measurement starts.
+The model has random weights and a vocabulary of 151,936; the batch has 8 completions of 512 tokens. Both trainers get
+the same batch, and their losses and gradients are compared. Weights and gradients are allocated before the measurement
+starts.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def trainer(variant: str, layers: int) -> GRPOTrainer:
 
 
 def batch(tokens: int) -> dict[str, Any]:
-    """A sampled batch as the loss sees it, a response's advantage for each of its tokens."""
+    """A sampled batch as the loss sees it, with one advantage per completion."""
     g = torch.Generator().manual_seed(1)
     advantages = torch.randn(RESPONSES, generator=g)
     return {
@@ -123,7 +124,9 @@ def main() -> None:
         print(json.dumps(measure(**request)))
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--layers", type=int, default=24, help="24 as in Qwen2.5-0.5B; fewer are quicker")
+    parser.add_argument(
+        "--layers", type=int, default=24, help="number of layers: Qwen2.5-0.5B has 24, fewer are faster"
+    )
     options = parser.parse_args()
     found = {name: in_child(__file__, variant=name, layers=options.layers) for name in VARIANTS}
     peer = found["trl"]
@@ -142,17 +145,17 @@ def main() -> None:
     heads = [
         "",
         "peak above weights and gradients",
-        "of TRL",
-        "with them, of TRL",
-        "seconds, of TRL",
+        "vs TRL",
+        "including them, vs TRL",
+        "time vs TRL",
         "loss",
         "gradient norm",
     ]
     lines = table(heads, rows)
     lines += [
         "",
-        f"{options.layers} layers, {RESPONSES} x {TOKENS} tokens, prompts of {PROMPT}, V = {VOCABULARY}, float32, "
-        "gradient checkpointing, one run each.",
+        f"{options.layers} layers, {RESPONSES} x {TOKENS} tokens, prompts of {PROMPT} tokens, V = {VOCABULARY}, "
+        "float32, gradient checkpointing, one run each.",
     ]
     write("memory", lines, found)
 

@@ -1,4 +1,4 @@
-"""Time and memory of credit, from entropies and rewards to advantages, beside one copy of a `[B, T]` matrix.
+"""Time and memory of credit, from entropies and rewards to advantages, compared with copying a `[B, T]` matrix.
 
 python benchmarks/shaping.py
 """
@@ -27,7 +27,7 @@ METHODS: dict[str, Method] = {
 
 
 def rollouts(responses: int, tokens: int, group: int, *, shuffled: bool = False) -> Rollouts:
-    """Responses of half to full length, about half of them right."""
+    """Completions of half to full length, about half of them successes."""
     g = torch.Generator().manual_seed(0)
     lengths = torch.randint(tokens // 2, tokens + 1, (responses,), generator=g)
     ids = torch.arange(responses) // group
@@ -40,7 +40,7 @@ def rollouts(responses: int, tokens: int, group: int, *, shuffled: bool = False)
 
 
 def loop_over_positions(batch: Rollouts) -> Tensor:
-    """GTPO's shaped rewards and advantages with a loop over groups and positions, as one writes the equations down."""
+    """GTPO's shaped rewards and advantages with a loop over groups and positions, as the equations are written."""
     shaped = torch.zeros(batch.mask.shape)
     advantages = torch.zeros(batch.mask.shape)
     for group in batch.group.unique():
@@ -62,7 +62,7 @@ def loop_over_positions(batch: Rollouts) -> Tensor:
 
 
 def measure_memory(method: str) -> float:
-    """Peak above the inputs, in buffers of their size, in this process."""
+    """Peak memory of this process above the inputs, in buffers of their size."""
     METHODS[method].assign(rollouts(64, 64, 16))  # libraries and thread pools are loaded by now
     batch = rollouts(RESPONSES, TOKENS, GROUP)
     _, peak = peak_above(lambda: METHODS[method].assign(batch))
@@ -70,7 +70,7 @@ def measure_memory(method: str) -> float:
 
 
 def beside_a_copy(repeats: int) -> None:
-    """Each method against one copy of the matrix, into fresh memory, as each result is."""
+    """Each method, compared with one copy of the matrix into fresh memory (results go into fresh memory too)."""
     batch = rollouts(RESPONSES, TOKENS, GROUP)
     variants = {"copy": lambda: batch.entropies.clone()}
     variants |= {name: (lambda method=method: method.advantages(batch)) for name, method in METHODS.items()}
@@ -84,7 +84,7 @@ def beside_a_copy(repeats: int) -> None:
 
 
 def single_passes(repeats: int) -> None:
-    """What one elementwise pass costs, and in which ways: the reason for how the credit is written."""
+    """What one elementwise pass costs in several forms: the reason for how the credit is implemented."""
     batch = rollouts(RESPONSES, TOKENS, GROUP)
     values, mask = batch.entropies, batch.mask
     assert values is not None
@@ -106,11 +106,11 @@ def single_passes(repeats: int) -> None:
     whole = in_turn({name: (lambda v=v: run(v, [slice(None)])) for name, v in variants.items()}, repeats, "whole")
     parts = in_turn({name: (lambda v=v: run(v, blocks)) for name, v in variants.items()}, repeats, "in blocks")
     rows = [[name, seconds(whole[name]), seconds(parts[name])] for name in variants]
-    write("shaping passes", table(["", "at once", "in blocks"], rows), {"at once": whole, "in blocks": parts})
+    write("shaping passes", table(["", "whole matrix", "in blocks"], rows), {"at once": whole, "in blocks": parts})
 
 
 def growth(repeats: int) -> None:
-    """GTPO over sizes, numbers of groups and orders of ids."""
+    """GTPO over batch sizes, group sizes and orders of the ids."""
     method = GTPO()
     sizes = [(512, 1024), (1024, 2048), (2048, 4096), (4096, 8192)]
     times, rows = {}, []
@@ -120,7 +120,7 @@ def growth(repeats: int) -> None:
         times[name] = found = in_turn(variants, repeats, name)
         a_token = 1e9 * statistics.median(found["gtpo"]) / (responses * tokens)
         rows.append([name, seconds(found["gtpo"]), f"{a_token:.1f} ns", ratio(found["gtpo"], found["copy"])])
-    lines = table(["B x T, sorted groups of 16", "time", "a token", "in copies of its own size"], rows)
+    lines = table(["B x T, sorted groups of 16", "time", "time per token", "in copies of the same size"], rows)
     others = {
         "16, sorted": rollouts(RESPONSES, TOKENS, 16),
         "16, shuffled": rollouts(RESPONSES, TOKENS, 16, shuffled=True),
@@ -131,12 +131,12 @@ def growth(repeats: int) -> None:
     grouped = in_turn({name: (lambda b=batch: method.advantages(b)) for name, batch in others.items()}, repeats)
     base = grouped["16, sorted"]
     rows = [[name, seconds(values), ratio(values, base)] for name, values in grouped.items()]
-    lines += ["", *table([f"G, B = {RESPONSES}, T = {TOKENS}", "time", "of 16, sorted"], rows)]
+    lines += ["", *table([f"G, B = {RESPONSES}, T = {TOKENS}", "time", "relative to 16, sorted"], rows)]
     write("shaping growth", lines, {"sizes": times, "groups": grouped})
 
 
 def beside_a_loop(repeats: int) -> None:
-    """GTPO against the loop, at a size that the loop can do, and equal to it."""
+    """GTPO compared with the loop, at a size that the loop can handle; both must give the same advantages."""
     batch = rollouts(128, 1024, GROUP)
     torch.testing.assert_close(GTPO().advantages(batch), loop_over_positions(batch), atol=1e-4, rtol=1e-4)
     times = in_turn(

@@ -1,7 +1,7 @@
-"""What the benchmarks share: variants timed in turn, ratios with their spread, figures and tables written down.
+"""Helpers of all benchmarks: time variants in turn, compute ratios with their spread, write figures and tables.
 
-A ratio is taken within each turn, between variants that ran one after the other on the same machine; its median,
-smallest and largest value over the turns are shown. Seconds alone say little about another machine.
+Ratios are taken within each turn, between variants that ran one after the other on the same machine. The tables show
+their median, smallest and largest value over the turns. Seconds alone say little about another machine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Seconds = dict[str, list[float]]
 
 
 def in_turn(variants: Mapping[str, Callable[[], Any]], repeats: int, what: str = "") -> Seconds:
-    """Seconds of each variant, turn by turn; a first turn warms up and is not counted."""
+    """Seconds of each variant, turn by turn. The first turn is a warm-up and is not counted."""
     seconds: Seconds = {name: [] for name in variants}
     for turn in range(repeats + 1):
         for name, run in variants.items():
@@ -49,7 +49,7 @@ def ratio(own: Sequence[float], peer: Sequence[float]) -> str:
 
 
 def seconds(values: Sequence[float]) -> str:
-    """The median, in a unit that can be read."""
+    """The median, in a readable unit."""
     middle = statistics.median(values)
     return f"{middle:.2f} s" if middle >= 1 else f"{1e3 * middle:.3g} ms"
 
@@ -60,30 +60,30 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def in_child(script: str, **request: Any) -> Any:
-    """What a fresh process running ``script --worker REQUEST`` prints as JSON on its last line."""
+    """Runs ``script --worker REQUEST`` in a fresh process and returns the JSON on the last line of its output."""
     command = [sys.executable, script, "--worker", json.dumps(request)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def worker_request() -> dict[str, Any] | None:
-    """The request of a process that :func:`in_child` has started, else nothing."""
+    """The request, if :func:`in_child` started this process; otherwise ``None``."""
     if len(sys.argv) == 3 and sys.argv[1] == "--worker":
         return json.loads(sys.argv[2])
     return None
 
 
 def peak_above(run: Callable[[], T], device: str = "cpu") -> tuple[T, int]:
-    """What ``run`` gives, and the most memory that it held beyond what was there before, in bytes.
+    """Runs ``run``; returns its result and its peak memory above what was allocated before, in bytes.
 
-    On the GPU its allocator counts. On Linux the kernel's own record of the peak is reset first. Elsewhere the peak of
-    the whole process is all there is: it shows only what goes beyond what was ever held before.
+    On a GPU, the peak comes from the allocator. On Linux, it comes from the kernel's record, which is reset first.
+    Elsewhere only the peak of the whole process is known, so the result counts only what exceeds any earlier peak.
     """
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before, after = torch.cuda.memory_allocated, torch.cuda.max_memory_allocated
     elif sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed but kept would take in the first part of what is to be seen
+        ctypes.CDLL(None).malloc_trim(0)  # memory that was freed but kept would hide the first part of the peak
         Path("/proc/self/clear_refs").write_text("5")
         before = after = _resident_peak
     else:
@@ -99,7 +99,7 @@ def _resident_peak() -> int:
 
 
 def machine() -> str:
-    """What the figures were taken on."""
+    """The machine that the figures were measured on."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
         f"{_processor()}, {os.cpu_count()} cores, {gpu}; python {platform.python_version()}, torch {torch.__version__}"
@@ -115,7 +115,7 @@ def _processor() -> str:
 
 
 def write(section: str, lines: Sequence[str], figures: Any) -> None:
-    """Prints a section's table, puts it into docs/performance.md, and its figures into results.json."""
+    """Prints a section's table and writes it into docs/performance.md, and its figures into results.json."""
     text = "\n".join(lines)
     print(f"\n{section}\n{text}\n", flush=True)
     known = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}

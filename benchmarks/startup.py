@@ -1,4 +1,4 @@
-"""What starting costs: `import entroshape` on top of `import torch`, and `entroshape --help`.
+"""Start-up time: `import entroshape` after `import torch`, and `entroshape --help`.
 
 python benchmarks/startup.py
 """
@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def import_seconds(statement: str) -> float:
-    """What the statement takes in a fresh process that has torch."""
+    """Seconds that the statement takes in a fresh process that has imported torch."""
     code = f"import time, torch; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
     return float(subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout)
 

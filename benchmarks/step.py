@@ -1,9 +1,9 @@
-"""Seconds of a training step on the embedded default: TRL's own trainer and ours, in turn, on the same batches.
+"""Time of a training step of the bundled model: TRL's own trainer and ours, in turn, on the same batches.
 
     python benchmarks/step.py
 
-Each variant starts from the same weights and seeds, and learns at a rate of 1e-9, so that all of them sample the same
-tokens and make the same number of optimizer steps. Nothing is refilled: TRL cannot.
+All variants start from the same weights and seeds. The learning rate is 1e-9, so that all of them sample the same
+tokens and make the same number of optimizer updates. Dynamic sampling is off, because TRL does not have it.
 """
 
 from __future__ import annotations
@@ -44,25 +44,25 @@ VARIANTS: dict[str, tuple[str | None, dict[str, Any]]] = {
 
 
 class StopWatch(TrainerCallback):
-    """From the first step to the end of the last one: without what a call of ``train`` sets up and clears away."""
+    """Measures from the first step to the end of the last, without the setup and teardown of ``train``."""
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """The first step is about to begin."""
+        """Starts the clock before the first step."""
         self._start = time.perf_counter()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        """The last one is done."""
+        """Stops the clock after the last step."""
         self.seconds = time.perf_counter() - self._start
 
 
 class Run:
-    """A trainer that makes a few steps, again and again from the same weights."""
+    """Trains a few steps, always from the same weights."""
 
     def __init__(self, method: str | None, options: dict[str, Any], steps: int, task: Any) -> None:
         self._made = (method, options, steps, task)
 
     def seconds(self) -> tuple[float, int]:
-        """Wall-clock seconds a step, and how many tokens were sampled."""
+        """Wall-clock seconds per step, and the number of tokens sampled."""
         method, options, steps, task = self._made
         model, tokenizer = load_model("countdown-tiny")
         settings = {
@@ -104,7 +104,7 @@ class Run:
 
 
 def padding() -> None:
-    """Positions that a model works on for one update, as TRL cuts its micro-batches and as ours are cut."""
+    """Positions that a model computes for one update, with TRL's micro-batches and with ours."""
     g = torch.Generator().manual_seed(0)
     rows, found = [], {}
     for name, lengths in {
@@ -119,15 +119,20 @@ def padding() -> None:
             used = int(mask.sum())
             cells = [f"{used / mask.numel():.2f}", f"{ours / mask.numel():.2f}"]
             rows.append([name, str(size), *cells])
-    heads = ["256 responses, one update", "rows a micro-batch", "tokens, of TRL's positions", "our positions, of TRL's"]
+    heads = [
+        "256 completions, one update",
+        "rows per micro-batch",
+        "tokens vs TRL's positions",
+        "our positions vs TRL's",
+    ]
     write("padding", table(heads, rows), found)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=6, help="steps a turn")
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--steps", type=int, default=6, help="steps per turn")
+    parser.add_argument("--turns", type=int, default=5, help="number of turns over all variants")
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     disable_progress_bars()
@@ -147,10 +152,10 @@ def main() -> None:
         [name, seconds(times[name]), *(ratio(times[name], times[peer]) for peer in (TRL_DEFAULT, TRL_PLAIN, OURS))]
         for name in VARIANTS
     ]
-    lines = table(["", "a step", "of TRL", "of TRL without checkpointing", "of our `dapo`"], rows)
+    lines = table(["", "time per step", "vs TRL", "vs TRL without checkpointing", "vs our `dapo`"], rows)
     lines += [
         "",
-        f"{PROMPTS} prompts x {GROUP} responses, {UPDATES} updates a step, {options.steps} steps a turn, "
+        f"{PROMPTS} prompts x {GROUP} completions, {UPDATES} updates per step, {options.steps} steps per turn, "
         f"{options.turns} turns, {options.threads} thread. Tokens seen: {sorted(set.union(*tokens.values()))}.",
     ]
     write("step", lines, times)
