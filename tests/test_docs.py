@@ -162,7 +162,7 @@ def test_every_command_parses(page, words, tmp_path, monkeypatch):
 def with_their_files(arguments, folder):
     """Runs and configurations that a reader would have take the place of those that are not here."""
     options = folder / "config.yaml"
-    options.write_text(yaml.safe_dump(TrainConfig().to_dict()))
+    options.write_text(yaml.safe_dump({**TrainConfig().to_dict(), "environment": {}}))
     changed = list(arguments)
     for place, name in enumerate(arguments[:-1]):
         if name == "--resume":
