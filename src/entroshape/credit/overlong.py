@@ -6,7 +6,7 @@ Shapes: ``B`` responses. Lengths are in tokens, punishments in units of the rewa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import torch
@@ -124,12 +124,16 @@ def overlong_from_options(options: Mapping[str, Any]) -> Overlong:
         SoftOverlong(max_length=4096, cache=1024)
     """
     kind = options.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"overlong must have a kind of {', '.join(KINDS)}; got {dict(options)!r}")
     given = {name: value for name, value in options.items() if name != "kind"}
-    valid = [field.name for field in fields(KINDS[kind])]
-    if unknown := sorted(set(given) - set(valid)):
-        raise ValueError(f"overlong of kind {kind!r} has the options {', '.join(valid)}; got {', '.join(unknown)}")
+    options_of_kind = fields(KINDS[kind])
+    valid = [option.name for option in options_of_kind]
+    if unknown := [name for name in given if name not in valid]:
+        raise ValueError(f"overlong of kind {kind!r} has the options {', '.join(valid)}; got {unknown[0]!r}")
+    required = [option.name for option in options_of_kind if option.default is MISSING]
+    if missing := [name for name in required if name not in given]:
+        raise ValueError(f"overlong of kind {kind!r} needs the options {', '.join(required)}; got no {missing[0]}")
     if isinstance(given.get("hard"), Mapping):
         given["hard"] = overlong_from_options(given["hard"])
     return KINDS[kind](**given)

@@ -41,9 +41,13 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
     journal_path = config.path.with_name(f"{config.path.name}.partial")
     result = read_evaluation(config.path, options)
     if result is None:
+        # What cannot be evaluated is refused before anything is written.
+        engine, tokenizer = _engine(config)
+        # A task for evaluation alone has no training problems to look at.
+        check_readable(replace(task, train=task.test), config.model, tokenizer)
         journal = Journal(journal_path, options)
         try:
-            result = _evaluated(config, task, journal, console)
+            result = _evaluated(config, task, engine, tokenizer, journal, console)
             write_evaluation(config.path, result, options)
             journal.remove()
         finally:
@@ -67,10 +71,9 @@ def _options(config: EvalConfig, task: Task) -> dict[str, Any]:
     return {**options, "weights of the model": weights, "problems of the task": problems_fingerprint(task)}
 
 
-def _evaluated(config: EvalConfig, task: Task, journal: Journal, console: Console) -> EvaluationResult:
-    engine, tokenizer = _engine(config)
-    # A task for evaluation alone has no training problems to look at.
-    check_readable(replace(task, train=task.test), config.model, tokenizer)
+def _evaluated(
+    config: EvalConfig, task: Task, engine: Engine, tokenizer: Any, journal: Journal, console: Console
+) -> EvaluationResult:
     if journal.batches:
         done = sum(map(len, journal.batches))
         console.print(f"going on behind {done} answers that are there already", soft_wrap=True)

@@ -76,7 +76,8 @@ class EvalConfig:
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "problems", "max_completion_length"):
             if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), minimum=1)
+                check_integer(name, getattr(self, name), minimum=1, maximum=10_000_000)
+        check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
         for name, kind in (("engine", EngineName), ("precision", Precision), ("device", Device)):
             check_choice(name, getattr(self, name), get_args(kind))
         check_number("temperature", self.temperature, minimum=0.0, exclusive=True)

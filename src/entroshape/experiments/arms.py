@@ -92,7 +92,7 @@ def parse_arms(methods: Sequence[str], sweeps: Sequence[str] = ()) -> list[Arm]:
         >>> [arm.name for arm in parse_arms(["dapo,gtpo"], ["alpha2=0.1,0.5"])]
         ['dapo', 'gtpo:alpha2=0.1', 'gtpo:alpha2=0.5']
     """
-    arms = [_parse_arm(text) for texts in methods for text in _COMMA.split(texts) if text]
+    arms = [_named_arm(text) for texts in methods for text in _COMMA.split(texts) if text]
     if not arms:
         raise ValueError(f"methods must name at least one of {', '.join(METHODS)}; got none")
     swept = [_parse_sweep(sweep) for sweep in sweeps]
@@ -114,6 +114,13 @@ def _multiplied(arm: Arm, sweeps: list[tuple[str, list[Any]]]) -> list[Arm]:
     return result
 
 
+def _named_arm(text: str) -> Arm:
+    try:
+        return _parse_arm(text)
+    except ValueError as error:
+        raise ValueError(f"methods: {text!r}: {error}") from error
+
+
 def _parse_arm(text: str) -> Arm:
     method, *options = re.split(r":(?=[a-z_0-9]+=)", text)
     arm = Arm(method=method)
@@ -121,7 +128,7 @@ def _parse_arm(text: str) -> Arm:
         name, _, value = option.partition("=")
         if not _takes(arm, name):
             valid = [*_method_option_names(method), *_train_option_names()]
-            raise ValueError(f"methods: {text!r} has an unknown option {name!r}; there are {', '.join(valid)}")
+            raise ValueError(f"unknown option {name!r}; there are {', '.join(valid)}")
         arm = arm.with_option(name, parse_value(value))
     return arm
 
@@ -130,7 +137,10 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
     name, equals, values = text.partition("=")
     if not (name and equals and values):
         raise ValueError(f"sweep must look like alpha2=0.1,0.2,0.5; got {text!r}")
-    return name, [parse_value(value) for value in _COMMA.split(values)]
+    try:
+        return name, [parse_value(value) for value in _COMMA.split(values)]
+    except ValueError as error:
+        raise ValueError(f"sweep: {text!r}: {error}") from error
 
 
 def _takes(arm: Arm, name: str) -> bool:

@@ -97,6 +97,8 @@ def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Compari
         there = read_comparison(Path(config.output) / FILE)
     base = _base(train_arguments, there)
     directory = Path(config.output or Path("comparisons") / re.sub(r"[^\w.]+", "-", base.task).strip("-."))
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"output must be a directory; {directory} is a file. Choose another --output")
     path = directory / FILE
     if there is None and path.is_file():
         there = read_comparison(path)

@@ -32,7 +32,10 @@ def check_starts(configs: Iterable[TrainConfig], launcher: str | None) -> None:
         ImportError: a task that needs a package which is not installed.
     """
     if launcher is not None:
-        program = next(iter(shlex.split(launcher)), "")
+        try:
+            program = next(iter(shlex.split(launcher)), "")
+        except ValueError as error:
+            raise ValueError(f"launcher must be a command line; got {launcher!r}: {error}") from error
         if shutil.which(program) is None:
             raise ValueError(f"launcher must start with a program that can be run; got {launcher!r}")
     for task_spec, reward, model in dict.fromkeys((config.task, config.reward, config.model) for config in configs):

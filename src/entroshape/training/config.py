@@ -14,6 +14,35 @@ Device = Literal["auto", "cpu"]
 OldLogprobs = Literal["recompute", "sampler"]
 Tracker = Literal["none", "wandb", "tensorboard", "trackio"]
 
+MOST_PROMPTS = 100_000_000
+"""Of a run. Their order is drawn before the first step."""
+
+MANY = 10_000_000
+WHOLE_NUMBERS = (
+    ("steps", 1, MANY),
+    ("prompts_per_step", 1, MANY),
+    ("num_generations", 2, MANY),
+    ("updates_per_step", 1, MANY),
+    ("micro_batch_size", 1, MANY),
+    ("max_refills", 1, MANY),
+    ("max_completion_length", 1, MANY),
+    ("train_size", 1, MANY),
+    ("eval_problems", 1, MANY),
+    ("eval_samples", 1, MANY),
+    ("eval_every", 0, MANY),
+    ("rollouts_every", 0, MANY),
+    ("save_every", 1, MANY),
+    ("warmup_steps", 0, MANY),
+    ("lora_rank", 0, MANY),
+    ("threads", 1, 1024),
+    ("seed", 0, 2**32 - 1),
+)
+"""Options that are whole numbers, the least and the greatest value of each. NumPy takes seeds of 32 bits; a process
+that asks for more threads than the system has ends without a word."""
+
+OPTIONAL = ("micro_batch_size", "max_completion_length", "train_size", "threads")
+"""Those that may be ``None``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -127,25 +156,20 @@ class TrainConfig:
             ("old_logprobs", OldLogprobs),
         ):
             check_choice(name, getattr(self, name), get_args(kind))
-        for name in (
-            "steps",
-            "prompts_per_step",
-            "updates_per_step",
-            "max_refills",
-            "eval_problems",
-            "eval_samples",
-            "save_every",
-        ):
-            check_integer(name, getattr(self, name), minimum=1)
-        for name in ("warmup_steps", "lora_rank", "eval_every", "rollouts_every", "seed"):
-            check_integer(name, getattr(self, name), minimum=0)
-        for name in ("micro_batch_size", "max_completion_length", "train_size", "threads"):
-            if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), minimum=1)
-        check_integer("num_generations", self.num_generations, minimum=2)
+        for name, least, most in WHOLE_NUMBERS:
+            if getattr(self, name) is not None or name not in OPTIONAL:
+                check_integer(name, getattr(self, name), minimum=least, maximum=most)
+        for name in ("task", "model", "method", "reward", "output"):
+            if "\0" in (getattr(self, name) or ""):
+                raise ValueError(f"{name} must be text without NUL characters; got {getattr(self, name)!r}")
         for name in ("learning_rate", "max_grad_norm", "temperature"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), minimum=0.0, exclusive=True)
+        if self.steps * self.prompts_per_step > MOST_PROMPTS:
+            raise ValueError(
+                f"steps * prompts_per_step must be at most {MOST_PROMPTS} prompts; got {self.steps} * "
+                f"{self.prompts_per_step}"
+            )
         if self.rollouts_per_step % self.updates_per_step:
             raise ValueError(
                 f"updates_per_step must divide prompts_per_step * num_generations = {self.rollouts_per_step}; "

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from entroshape.printable import one_line, shown
+
 
 def parse_value(text: str) -> Any:
     """A number, ``true``, ``false``, ``null``, ``[list]`` or ``{map}`` as YAML reads it; anything else is text.
@@ -19,8 +21,9 @@ def parse_value(text: str) -> Any:
     """
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{text!r} is not a value: {error}") from error
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        why = getattr(error, "problem", None) or one_line(str(error))
+        raise ValueError(f"{shown(text)} is not a value: {why}") from error
     if isinstance(value, str):  # YAML takes 1e-4, without a point, for text
         try:
             return float(value)
