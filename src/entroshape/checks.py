@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -57,3 +58,16 @@ def check_number(
         left, right = ("(", ")") if exclusive else ("[", "]")
         bounds = f" in {left}{minimum:g}, {maximum:g}{right}" if (minimum, maximum) != (-math.inf, math.inf) else ""
         raise ValueError(f"{name} must be a finite number{bounds}; got {value!r}")
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """For work that has begun: a bad value in here is a failure on the way, and no option that was refused.
+
+    Raises:
+        RuntimeError: in place of a ``ValueError``, with its message.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise RuntimeError(str(error)) from error

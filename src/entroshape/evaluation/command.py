@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+from entroshape.checks import begun
 from entroshape.evaluation.engine import Engine
 from entroshape.evaluation.evaluator import EvaluationOptions, EvaluationResult, evaluate_engine
 from entroshape.evaluation.journal import Journal
@@ -47,8 +48,9 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
         check_readable(replace(task, train=task.test), config.model, tokenizer)
         journal = Journal(journal_path, options)
         try:
-            result = _evaluated(config, task, engine, tokenizer, journal, console)
-            write_evaluation(config.path, result, options)
+            with begun():
+                result = _evaluated(config, task, engine, tokenizer, journal, console)
+                write_evaluation(config.path, result, options)
             journal.remove()
         finally:
             journal.close()

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from entroshape.printable import shown
-from entroshape.runs.files import fsync_directory, fsync_file, is_aside, write_aside
+from entroshape.runs.files import fsync_directory, fsync_file, is_aside, write_aside, writing
 from entroshape.runs.reading import read_json
 
 MARK = "complete.json"
@@ -36,10 +36,11 @@ def mark_whole(checkpoint: Path) -> None:
     sizes = _sizes(checkpoint)
     if not sizes:
         raise ValueError(f"checkpoint must be a directory with files; got {checkpoint}")
-    for name in sizes:
-        fsync_file(checkpoint / name)
-    for directory in {(checkpoint / name).parent for name in sizes}:
-        fsync_directory(directory)
+    with writing(checkpoint):
+        for name in sizes:
+            fsync_file(checkpoint / name)
+        for directory in {(checkpoint / name).parent for name in sizes}:
+            fsync_directory(directory)
     write_aside(checkpoint / MARK, lambda file: file.write(json.dumps(sizes, indent=1).encode()))
 
 

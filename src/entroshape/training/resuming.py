@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from entroshape.engines.trl import ShapedGRPOTrainer
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
+from entroshape.training.saving import check_checkpoint
 
 
 class NothingLeftToTrain(TrainerCallback):
@@ -63,6 +65,8 @@ def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Pa
     checkpoint, state = run.latest_checkpoint(), PartialState()
     step = optimizer_step(checkpoint) // config.updates_per_step if checkpoint else 0
     if state.is_main_process:
+        if checkpoint:
+            check_checkpoint(checkpoint)
         run.forget_after(step)
         console.print(f"resuming from step {step}" if checkpoint else "starting over: there is no checkpoint yet")
         wrote = _random_states(checkpoint) if checkpoint else state.num_processes
@@ -76,8 +80,12 @@ def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Pa
     return checkpoint
 
 
+@cache
 def load_onto_numbered_cpus() -> None:
-    """Lets ``torch.load`` put tensors on ``cpu:0``, as accelerate calls a rank's CPU; torch knows ``cpu`` alone."""
+    """Lets ``torch.load`` put tensors on ``cpu:0``, as accelerate calls a rank's CPU; torch knows ``cpu`` alone.
+
+    Once per process: torch keeps its packages in order, and cannot compare two of the same place.
+    """
     torch.serialization.register_package(
         9, lambda storage: None, lambda storage, location: storage if location.startswith("cpu:") else None
     )

@@ -17,13 +17,14 @@ from rich.console import Console
 from transformers import PrinterCallback
 from transformers import ProgressCallback as BarOfTransformers
 
+from entroshape.checks import begun
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
 from entroshape.evaluation import paired_changes
 from entroshape.methods import build_method
 from entroshape.models import check_readable, load_model, training_prompts
 from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory
-from entroshape.runs.files import replace_directory, writing
+from entroshape.runs.files import replace_directory
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import PlainConsole
 from entroshape.training.callbacks import RunRecorder, StepProgress
@@ -38,6 +39,7 @@ from entroshape.training.resuming import (
     resume_point,
     train_from,
 )
+from entroshape.training.saving import SavingTrainer, saving
 from entroshape.training.trackers import keep_tensorboard
 
 
@@ -67,7 +69,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
             run = _opened(resume, state, stack)
             if run.is_finished(config.steps):
                 if state.is_main_process:
-                    console.print(f"{run.path} is finished: nothing is left to do", soft_wrap=True, markup=False)
+                    console.print(f"{run.path} is finished: nothing is left to do", soft_wrap=True)
                 return run
             return _carried_out(config, state, console, lambda: run, resumed=True)
         return _carried_out(config, state, console, lambda: _created(config, state, stack), resumed=False)
@@ -92,7 +94,7 @@ def _carried_out(
 
     with StepProgress(config.steps, console) as progress:
         recorder = RunRecorder(run, config, tokenizer, progress)
-        trainer = ShapedGRPOTrainer(
+        trainer = SavingTrainer(
             model,
             task.reward,
             arguments,
@@ -110,7 +112,7 @@ def _carried_out(
         own = [evaluator, NothingLeftToTrain(), *([OtherProcesses(checkpoint, config.seed)] if checkpoint else [])]
         for callback in own:
             trainer.add_callback(callback)
-        with divergence_explained(trainer, run, config.updates_per_step):
+        with begun(), divergence_explained(trainer, run, config.updates_per_step):
             evaluator.evaluate(0)
             train_from(trainer, checkpoint)
             evaluator.evaluate(config.steps)
@@ -209,11 +211,12 @@ def _save_model(trainer: ShapedGRPOTrainer, run: RunDirectory, state: PartialSta
     if state.is_main_process:
         shutil.rmtree(aside, ignore_errors=True)
     state.wait_for_everyone()
-    with writing(run.model_path):
+    with saving(run.model_path):
         trainer.save_model(str(aside))
     state.wait_for_everyone()
     if state.is_main_process:
-        replace_directory(aside, run.model_path)
+        with saving(run.model_path):
+            replace_directory(aside, run.model_path)
 
 
 def _show_outcome(run: RunDirectory, config: TrainConfig, console: Console) -> None:
