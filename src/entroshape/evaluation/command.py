@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,11 +19,9 @@ from entroshape.evaluation.saved import model_fingerprint, problems_fingerprint,
 from entroshape.evaluation.shown import as_json, metrics_table, next_step
 from entroshape.evaluation.vllm_engine import VLLMEngine, require_vllm
 from entroshape.models import check_readable, formatted_prompt, load_model, resolve_model
+from entroshape.options import compared
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import text_column
-
-NOT_OF_THE_ANSWERS = ("output", "json", "device")
-"""Options that the answers do not depend on. On another device they come out of the same distribution."""
 
 
 def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
@@ -68,7 +66,8 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
 
 def _options(config: EvalConfig, task: Task) -> dict[str, Any]:
     """All that the answers depend on, as plain values."""
-    options = {name: value for name, value in asdict(config).items() if name not in NOT_OF_THE_ANSWERS}
+    # On another device, answers come out of the same distribution.
+    options = {name: getattr(config, name) for name in compared(config)}
     weights = model_fingerprint(resolve_model(config.model))
     return {**options, "weights of the model": weights, "problems of the task": problems_fingerprint(task)}
 

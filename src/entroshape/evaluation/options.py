@@ -9,13 +9,14 @@ from typing import Literal, get_args
 
 from entroshape.arguments import parse_arguments
 from entroshape.checks import check_choice, check_integer, check_number
+from entroshape.options import compared, option
 
 EngineName = Literal["transformers", "vllm"]
 Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
 
-NOT_IN_THE_NAME = ("task", "model", "seed", "output", "json", "device")
-"""Options that the default file's name begins with, or that change no answer's chance."""
+FIRST_IN_THE_NAME = ("task", "model", "seed")
+"""Options whose values the default file's name begins with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,49 +29,49 @@ class EvalConfig:
     entroshape eval --model Qwen/Qwen2.5-1.5B-Instruct --task math:math500 --samples 4 --max-completion-length 2048
     """
 
-    model: str = "countdown-tiny"
+    model: str = option("result", default="countdown-tiny")
     """A hub id, a local directory (such as a run's model/, adapters too), or countdown-tiny (bundled)."""
 
-    task: str = "countdown"
+    task: str = option("result", default="countdown")
     """math:aime24, math:aime25, math:math500 or math:gsm8k (from the hub; with ?from=DIR from a copy of its
     repository), jsonl:PATH?split=test (all lines; without ?split=test the tenth that training holds out), countdown,
     reasoning_gym:NAME, or my_module:my_task."""
 
-    reward: str | None = None
+    reward: str | None = option("result", default=None)
     """Your own verifier, my_module:my_reward, instead of the task's."""
 
-    samples: int = 16
+    samples: int = option("result", default=16)
     """Answers a problem: n of Mean@n, Pass@k for k up to n, and majority@n."""
 
-    problems: int | None = None
+    problems: int | None = option("result", default=None)
     """At most so many problems. None: all of a benchmark or a test file, 256 where problems are made or held out."""
 
-    temperature: float = 1.0
+    temperature: float = option("result", default=1.0)
     """Of sampling, from the whole distribution."""
 
-    max_completion_length: int | None = None
+    max_completion_length: int | None = option("result", default=None)
     """Limit of an answer in tokens. None: the task's suggestion."""
 
-    batch_size: int = 256
+    batch_size: int = option("result", default=256)
     """Answers sampled and scored at a time; a kill loses at most so many. Fewer take less memory."""
 
-    engine: EngineName = "transformers"
+    engine: EngineName = option("result", default="transformers")
     """transformers; or vllm, where it is installed: faster on a GPU, without entropies."""
 
-    precision: Precision = "float32"
+    precision: Precision = option("result", default="float32")
     """Of weights and arithmetic."""
 
-    device: Device = "auto"
+    device: Device = option("resources", default="auto")
     """auto: an accelerator if there is one."""
 
-    seed: int = 0
+    seed: int = option("result", default=0)
     """Of all draws."""
 
-    output: str | None = None
+    output: str | None = option("presentation", default=None)
     """A .parquet file for every answer with its verdict. None: eval/TASK-MODEL-SEED.parquet, with the other
     options that are not the defaults in its name, such as eval/countdown-countdown-tiny-0-samples-32.parquet."""
 
-    json: bool = False
+    json: bool = option("presentation", default=False)
     """Write the figures to standard output as JSON, Pass@k for every k among them, and all else to standard error."""
 
     def __post_init__(self) -> None:
@@ -93,11 +94,13 @@ class EvalConfig:
             return Path(self.output)
         # A quick look at few answers and the evaluation proper are two files.
         others = [
-            f"{option.name}-{getattr(self, option.name)}"
-            for option in fields(self)
-            if option.name not in NOT_IN_THE_NAME and getattr(self, option.name) != option.default
+            f"{each.name}-{getattr(self, each.name)}"
+            for each in fields(self)
+            if each.name in compared(self)
+            and each.name not in FIRST_IN_THE_NAME
+            and getattr(self, each.name) != each.default
         ]
-        name = "-".join([self.task, self.model, str(self.seed), *others])
+        name = "-".join([*(str(getattr(self, name)) for name in FIRST_IN_THE_NAME), *others])
         name = re.sub(r"[^\w.]+", "-", name, flags=re.ASCII).strip("-.")
         return Path("eval") / f"{name}.parquet"
 

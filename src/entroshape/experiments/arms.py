@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
-from entroshape.experiments.options import NOT_OF_AN_ARM
+from entroshape.experiments.options import SET_BY_THE_COMPARISON
 from entroshape.methods import METHODS, build_method
+from entroshape.options import affecting
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from
 from entroshape.training.values import parse_value
@@ -152,7 +153,8 @@ def _method_option_names(method: str) -> list[str]:
 
 
 def _train_option_names() -> list[str]:
-    return [option.name for option in fields(TrainConfig) if option.name not in NOT_OF_AN_ARM]
+    own = affecting(TrainConfig, *SET_BY_THE_COMPARISON)
+    return [option.name for option in fields(TrainConfig) if option.name not in own]
 
 
 def _text(value: Any) -> str:

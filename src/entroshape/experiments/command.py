@@ -20,10 +20,11 @@ from entroshape.experiments.comparison import (
     write_comparison,
 )
 from entroshape.experiments.door import check_begun, check_starts, held
-from entroshape.experiments.options import NOT_OF_AN_ARM, CompareConfig
+from entroshape.experiments.options import SET_BY_THE_COMPARISON, CompareConfig
 from entroshape.experiments.page import write_page
 from entroshape.experiments.runner import Job, Runner
 from entroshape.experiments.table import comparison_table, counted
+from entroshape.options import affecting
 from entroshape.runs import RunDirectory
 from entroshape.training.command import parse_train
 from entroshape.training.config import BUNDLED_MODEL, TrainConfig
@@ -152,7 +153,7 @@ def _base(train_arguments: Sequence[str], there: Comparison | None) -> TrainConf
         return there.base
     config, _ = parse_train(list(train_arguments))
     own = TrainConfig()
-    return replace(config, **{name: getattr(own, name) for name in NOT_OF_AN_ARM})
+    return replace(config, **{name: getattr(own, name) for name in affecting(own, *SET_BY_THE_COMPARISON)})
 
 
 def _baseline(config: CompareConfig, there: Comparison | None, arms: list[Arm]) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from entroshape.experiments.arms import Arm, parse_arms
-from entroshape.experiments.options import NOT_OF_AN_ARM
+from entroshape.experiments.options import SET_BY_THE_COMPARISON
 from entroshape.experiments.record import checked_fields, checked_record
 from entroshape.experiments.statistics import Difference, Spread, holm, paired_difference, spread
 from entroshape.metrics.wording import in_order
+from entroshape.options import affecting, compared
 from entroshape.printable import shown
 from entroshape.runs.files import write_aside
 from entroshape.runs.reading import read_json
@@ -171,12 +172,8 @@ def read_comparison(path: Path) -> Comparison:
 
 def shared_options(base: TrainConfig) -> dict[str, Any]:
     """The options of ``base`` that all runs share, unless an arm says otherwise."""
-    own = (*NOT_OF_AN_ARM, *ONLY_WHERE)
-    return {option.name: getattr(base, option.name) for option in fields(base) if option.name not in own}
-
-
-ONLY_WHERE = ("save_every", "rollouts_every", "threads", "device")
-"""Options that change where and how runs are kept or computed, not what is compared."""
+    own = affecting(base, *SET_BY_THE_COMPARISON)
+    return {name: getattr(base, name) for name in compared(base) if name not in own}
 
 
 def check_same(comparison: Comparison, base: TrainConfig, path: Path) -> None:

@@ -6,11 +6,10 @@ import shlex
 import shutil
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from pathlib import Path
 
-from entroshape.experiments.comparison import ONLY_WHERE
 from entroshape.models import check_readable, load_tokenizer
+from entroshape.options import compared
 from entroshape.runs import RunDirectory, files
 from entroshape.runs.files import read_lines
 from entroshape.tasks import load_task
@@ -57,11 +56,11 @@ def check_begun(run: RunDirectory, config: TrainConfig) -> None:
     if not is_begun(run):
         return
     there = run.read_config()
-    for option in fields(config):
-        wanted = getattr(config, option.name)
-        if option.name not in ("output", *ONLY_WHERE) and there.get(option.name) != wanted:
+    for name in compared(config):
+        wanted = getattr(config, name)
+        if there.get(name) != wanted:
             raise ValueError(
-                f"{run.path} holds a run with {option.name} = {there.get(option.name)!r}, where {wanted!r} is asked; "
+                f"{run.path} holds a run with {name} = {there.get(name)!r}, where {wanted!r} is asked; "
                 "choose another --output, or remove it"
             )
 

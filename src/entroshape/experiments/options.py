@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from entroshape.arguments import parse_arguments
 from entroshape.checks import check_integer
+from entroshape.options import Effect, affecting
+from entroshape.training.config import TrainConfig
 
-NOT_OF_AN_ARM = ("method", "method_options", "seed", "output", "report_to")
-"""Options of training that the comparison itself sets, or that say nothing about what is compared."""
+SET_BY_THE_COMPARISON: tuple[Effect, ...] = ("run", "presentation")
+"""Options of training with these effects are the comparison's own: it names the runs, and where they are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def parse_compare(arguments: list[str]) -> tuple[CompareConfig, list[str]]:
     config, rest = parse_arguments(
         CompareConfig, "compare", arguments, default=CompareConfig(methods=[], sweep=[]), return_unknown_args=True
     )
-    for name in (*(name for name in NOT_OF_AN_ARM if name != "output"), "resume"):
+    for name in (*(name for name in affecting(TrainConfig, *SET_BY_THE_COMPARISON) if name != "output"), "resume"):
         flags = (f"--{name}", f"--{name.replace('_', '-')}")
         if any(argument.split("=")[0] in flags for argument in rest):
             raise ValueError(f"{flags[-1]} is not for compare: name arms with --methods, and how many --seeds")

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeE
 from entroshape.experiments.arms import Arm
 from entroshape.experiments.door import check_begun, is_begun
 from entroshape.experiments.record import is_finished, run_record
+from entroshape.options import affecting
 from entroshape.runs import RunDirectory
 from entroshape.runs.files import read_lines, taken
 from entroshape.terminal import text_column
@@ -29,21 +30,6 @@ from entroshape.training.config import TrainConfig
 SECONDS_BETWEEN_LOOKS = 1.0
 OWN_WORDS = "entroshape: "
 """What the command's own sentence of a failure begins with."""
-OF_THE_START = (
-    "task",
-    "reward",
-    "model",
-    "temperature",
-    "max_completion_length",
-    "lora_rank",
-    "train_size",
-    "eval_problems",
-    "eval_samples",
-    "seed",
-    "device",
-    "threads",
-)
-"""Options that the evaluation before training depends on: arms that share them share it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +193,11 @@ def _last_words(log: Path, start: int) -> str:
 
 def _evaluated_starts(job: Job) -> Iterator[RunDirectory]:
     """Runs beside this one, of other arms with the same start, whose evaluation before training is done."""
-    wanted = [getattr(job.config, name) for name in OF_THE_START]
+    start = affecting(job.config, "start")
+    wanted = [getattr(job.config, name) for name in start]
     for path in sorted(job.path.parent.parent.glob(f"*/{job.path.name}")):
         run = RunDirectory(path)
         if path != job.path and run.config_path.is_file() and 0 in run.evaluation_steps():
             config = run.read_config()
-            if [config.get(name) for name in OF_THE_START] == wanted:
+            if [config.get(name) for name in start] == wanted:
                 yield run

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from entroshape.checks import check_choice, check_integer, check_number
+from entroshape.options import option
 
 BUNDLED_MODEL = "countdown-tiny"
 
@@ -51,101 +52,101 @@ class TrainConfig:
     Without any option: the bundled tiny model learns Countdown with GTPO, in minutes on a laptop.
     """
 
-    task: str = "countdown"
+    task: str = option("start", default="countdown")
     """What to train on: countdown, reasoning_gym:NAME, jsonl:PATH (problem, answer), my_module:my_task."""
 
-    reward: str | None = None
+    reward: str | None = option("start", default=None)
     """Your own verifier, my_module:my_reward, instead of the task's: f(prompts, completions, **columns) -> floats."""
 
-    model: str = BUNDLED_MODEL
+    model: str = option("start", default=BUNDLED_MODEL)
     """A hub id, a local directory, or countdown-tiny (bundled, 0.87 M parameters)."""
 
-    method: str = "gtpo"
+    method: str = option("run", default="gtpo")
     """gtpo, grpo_s, grpo, dapo, dapo_forking, or a control: gtpo_uniform, gtpo_random, gtpo_surprisal."""
 
-    method_options: dict[str, Any] = field(default_factory=dict)
+    method_options: dict[str, Any] = option("run", default_factory=dict)
     """Options of the method, such as alpha2=0.2 axis=row gate=false."""
 
-    dynamic_sampling: bool | None = None
+    dynamic_sampling: bool | None = option("result", default=None)
     """Replace groups whose outcomes are all equal by fresh ones. None: as the method was published (all but grpo)."""
 
-    max_refills: int = 3
+    max_refills: int = option("result", default=3)
     """At most so many refill rounds a step under dynamic sampling."""
 
-    steps: int = 100
+    steps: int = option("result", default=100)
     """Steps; a step samples, scores, assigns credit and updates."""
 
-    prompts_per_step: int = 8
+    prompts_per_step: int = option("result", default=8)
     """Prompts sampled a step."""
 
-    num_generations: int = 16
+    num_generations: int = option("result", default=16)
     """Responses a prompt: the size of a group (G)."""
 
-    updates_per_step: int = 2
+    updates_per_step: int = option("result", default=2)
     """Optimizer updates a step, each on its own share of the step's responses."""
 
-    old_logprobs: OldLogprobs = "recompute"
+    old_logprobs: OldLogprobs = option("result", default="recompute")
     """Where the sampling policy's log-probabilities come from with several updates a step: a scoring pass, or the
     sampler itself, which saves the pass."""
 
-    micro_batch_size: int | None = None
+    micro_batch_size: int | None = option("result", default=None)
     """Responses a forward and backward pass, on each device. None: all of an update. Fewer take less memory."""
 
-    learning_rate: float | None = None
+    learning_rate: float | None = option("result", default=None)
     """Peak learning rate. None: 1e-4 for the bundled model, 1e-5 with LoRA, else 1e-6 (the paper's)."""
 
-    warmup_steps: int = 3
+    warmup_steps: int = option("result", default=3)
     """Steps over which the learning rate rises to its peak; then it stays there."""
 
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = option("result", default=1.0)
     """Gradients are clipped to this norm."""
 
-    temperature: float = 1.0
+    temperature: float = option("start", default=1.0)
     """Of sampling, in training and evaluation. Entropies are those of the distribution at this temperature."""
 
-    max_completion_length: int | None = None
+    max_completion_length: int | None = option("start", default=None)
     """Limit of a response in tokens. None: the task's suggestion."""
 
-    lora_rank: int = 0
+    lora_rank: int = option("start", default=0)
     """Train LoRA adapters of this rank on all linear layers; 0 trains the whole model."""
 
-    precision: Precision = "float32"
+    precision: Precision = option("result", default="float32")
     """Arithmetic of training: float32, or bfloat16 autocast."""
 
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool = option("result", default=False)
     """Trade compute for memory in the backward pass."""
 
-    train_size: int | None = None
+    train_size: int | None = option("start", default=None)
     """How many training prompts to make or take. None: as many as the task suggests, all of a file's."""
 
-    eval_problems: int = 256
+    eval_problems: int = option("start", default=256)
     """Held-out problems evaluated before and after."""
 
-    eval_samples: int = 16
+    eval_samples: int = option("start", default=16)
     """Answers sampled a held-out problem: Mean@n and Pass@k up to n."""
 
-    eval_every: int = 0
+    eval_every: int = option("result", default=0)
     """Also evaluate every so many steps; 0: before and after only."""
 
-    rollouts_every: int = 10
+    rollouts_every: int = option("resources", default=10)
     """Keep the rollouts with their credit, token by token, of every so many steps; 0 keeps none."""
 
-    save_every: int = 25
+    save_every: int = option("resources", default=25)
     """Save a checkpoint to resume from every so many steps."""
 
-    seed: int = 0
+    seed: int = option("run", "start", default=0)
     """Of everything: prompts, their order, sampling."""
 
-    output: str | None = None
+    output: str | None = option("presentation", default=None)
     """The run directory. None: runs/TASK-METHOD-SEED-N."""
 
-    report_to: Tracker = "none"
+    report_to: Tracker = option("presentation", default="none")
     """Also log to a tracker, which has to be installed."""
 
-    device: Device = "auto"
+    device: Device = option("start", "resources", default="auto")
     """auto: an accelerator if there is one."""
 
-    threads: int | None = None
+    threads: int | None = option("start", "resources", default=None)
     """CPU threads of torch. None: 1 for the bundled model, too small to gain from more, else torch's own choice."""
 
     def __post_init__(self) -> None:
