@@ -1,4 +1,4 @@
-# Two commands are all that a newcomer needs: `make train` and `make test`. Both set up .venv first, once.
+# To get started you need two commands: `make train` and `make test`. The first call sets up .venv.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -21,7 +21,7 @@ test: lint types ## Set up, then lint, check types and run all tests and doctest
 test-verl: $(VENV_VERL)/.test ## Set up .venv-verl, then run the tests of the verl engine in it (minutes)
 	$(VENV_VERL)/bin/python -m pytest -n 2 --dist loadfile tests/engines_verl src/entroshape/engines $(ARGS)
 
-test-vllm: $(VENV_VLLM)/.test ## Set up .venv-vllm with vLLM's build for CPUs, then run the tests that sample with it (an extra: minutes)
+test-vllm: $(VENV_VLLM)/.test ## Set up .venv-vllm with vLLM's build for CPUs, then run the tests that sample with it (optional, takes minutes)
 	$(VENV_VLLM)/bin/python -m pytest tests/engines_vllm --show-capture=no $(ARGS)
 
 lint: $(VENV)/.test ## Check style and formatting
@@ -39,10 +39,10 @@ docs: $(VENV)/.test ## Build the documentation site into site/; a warning is an 
 	$(BIN)/python -m sphinx -W --keep-going -q docs site
 	@echo site/index.html
 
-results: $(VENV)/.test ## Train what docs/results.md lacks, then write its tables and pictures (from nothing: hours on 2 cores)
+results: $(VENV)/.test ## Train what docs/results.md lacks, then write its tables and pictures (from scratch: hours on 2 cores)
 	$(BIN)/python scripts/results.py
 
-bench: $(VENV)/.test ## Time and memory beside the peers, into docs/performance.md (a quarter of an hour on 2 cores)
+bench: $(VENV)/.test ## Measure time and memory, then write docs/performance.md (15 minutes on 2 cores)
 	set -e; for name in startup shaping entropy step growth memory; do $(BIN)/python benchmarks/$$name.py; done
 
 clean: ## Remove the environment and caches, not your runs
@@ -63,7 +63,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[all,dev,docs]'
 	@touch $(VENV)/.train $@
 
-# verl pins what the other engines do not (an older ANTLR, packaging): an environment of its own.
+# verl needs its own environment: it pins versions that the other engines do not (an older ANTLR, packaging).
 $(VENV_VERL)/.test: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VENV_VERL)
 	@echo "installing entroshape and verl into $(VENV_VERL) (a few minutes the first time)"
@@ -71,7 +71,7 @@ $(VENV_VERL)/.test: pyproject.toml constraints-verl.txt
 	  --editable '.[verl,trl,tasks,report,cli]' hypothesis pytest pytest-xdist
 	@touch $@
 
-# Beside verl and TRL. vLLM brings three packages that do not fit this torch and that nothing here imports.
+# Includes verl and TRL. vLLM installs three packages that do not match this torch and that nothing here imports.
 $(VENV_VLLM)/.test: pyproject.toml
 	$(PYTHON) -m venv $(VENV_VLLM)
 	@echo "installing entroshape, verl, TRL and vLLM for CPUs into $(VENV_VLLM) (5 GB, a few minutes the first time)"

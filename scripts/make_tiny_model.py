@@ -2,8 +2,9 @@
 
     python scripts/make_tiny_model.py --output src/entroshape/assets/countdown-tiny --seed 0
 
-Minutes on two CPU cores. What it learns is to write valid steps, whatever they lead to; reaching the target is left to
-reinforcement learning. Ends by measuring success on the held-out problems and writing it into the model's README.md.
+This takes minutes on two CPU cores. The model learns to write valid steps, whatever they lead to. Reaching the target
+is left to reinforcement learning. At the end, the script measures the success rate on the held-out problems and writes
+it into the model's README.md.
 """
 
 from __future__ import annotations
@@ -34,43 +35,43 @@ from entroshape.tasks import countdown
 PROMPT_TOKENS = 8
 TWO_STEP_SHARE = 0.25
 TRUE_TARGET_SHARE = 0.5
-"""With the target always true, the model learns to forge results: the target behind whatever step comes last."""
+"""If the target is always reached, the model learns to fake it: it writes the target after any last step."""
 IGNORED = -100
 
 CARD = """\
 # countdown-tiny
 
 A Llama of {parameters:,} parameters (hidden 128, 4 layers, 4 heads, feed-forward 384, tied embeddings) with a
-vocabulary of 111 tokens. It plays [Countdown](../../tasks/countdown.py) and nothing else, and is the model that
-`entroshape train` starts from when told nothing else.
+vocabulary of 111 tokens. It can only play [Countdown](../../tasks/countdown.py), and is the default model of
+`entroshape train`.
 
-Made by
+It was made by
 
 ```sh
 {command}
 ```
 
 Supervised training on random valid chains, {steps:,} steps of {batch} examples, seed {seed},
-{threads} CPU threads; final loss {loss:.3f} nats a token.
+{threads} CPU threads; final loss {loss:.3f} nats per token.
 
-On the {problems} held-out problems, {samples} samples each at temperature 1:
+On the {problems} held-out problems, with {samples} completions each at temperature 1:
 
 | | |
 |---|---|
-| Mean@{samples} (share of samples that solve their problem) | {mean:.3f} |
+| Mean@{samples} (share of completions that solve their problem) | {mean:.3f} |
 | Pass@{samples} (share of problems solved at least once) | {solved:.3f} |
 """
 
 
 class Score(NamedTuple):
-    """Success on the held-out problems."""
+    """Success rates on the held-out problems."""
 
     mean: float
     solved: float
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a word, ``<bos>`` put in front, padding on the left as generation needs it."""
+    """One token per word, ``<bos>`` in front, and padding on the left as generation needs it."""
     vocabulary = {token: place for place, token in enumerate(countdown.VOCABULARY)}
     core = Tokenizer(models.WordLevel(vocabulary))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -91,7 +92,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """The model with random weights, sampling from its full distribution at temperature 1 unless told otherwise."""
+    """The model with random weights; by default it samples from its full distribution at temperature 1."""
     tokens = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -112,7 +113,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def random_example(rng: random.Random) -> tuple[countdown.Problem, str]:
-    """A prompt that is not held out, and a valid chain that leads to its target half of the time."""
+    """A prompt that is not held out, and a valid chain that reaches its target half of the time."""
     steps = 2 if rng.random() < TWO_STEP_SHARE else 3
     true_target = rng.random() < TRUE_TARGET_SHARE
     while True:
@@ -137,7 +138,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, size: int, seed: int) -> Iterato
 
 
 def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps: int, peak: float) -> float:
-    """AdamW with a cosine schedule, bf16 autocast. Returns the mean loss of the last 50 steps, in nats a token."""
+    """AdamW with a cosine schedule, bf16 autocast. Returns the mean loss of the last 50 steps, in nats per token."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=peak)
     schedule = get_cosine_schedule_with_warmup(
         optimizer, num_warmup_steps=min(50, steps // 10), num_training_steps=steps
@@ -162,7 +163,7 @@ def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps:
 
 @torch.inference_mode()
 def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: int) -> Score:
-    """Sample every held-out problem ``samples`` times at temperature 1 and verify the responses."""
+    """Samples ``samples`` completions per held-out problem at temperature 1 and verifies them."""
     model.eval()
     problems = countdown.held_out_problems()
     hits: list[list[bool]] = []
@@ -184,9 +185,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="directory to write the model to")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=128, help="examples a step")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the cosine schedule")
-    parser.add_argument("--samples", type=int, default=32, help="samples a held-out problem in the closing measurement")
+    parser.add_argument("--batch", type=int, default=128, help="examples per step")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak learning rate of the cosine schedule")
+    parser.add_argument("--samples", type=int, default=32, help="completions per problem in the final measurement")
     return parser.parse_args()
 
 

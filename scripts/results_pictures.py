@@ -75,7 +75,7 @@ def draw_curves(comparison: Comparison, path: Path) -> None:
 
 
 def draw_learning(comparison: Comparison, arm: str, path: Path) -> None:
-    """Success rate and entropy over the steps of one arm, one line a seed."""
+    """Success rate and entropy over the steps of one arm, one line per seed."""
     records = [record for record in comparison.records if record["arm"] == arm]
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     labels = {"success_rate": "success rate of sampled responses", "entropy": "policy entropy, nats"}

@@ -1,4 +1,4 @@
-"""Fetch the chart library that the report bundles: Observable Plot and D3, at pinned versions, with their licences.
+"""Fetch the chart libraries that the report bundles: Observable Plot and D3, at pinned versions, with their licences.
 
 Run from anywhere, with npm installed and its registry in reach: ``python scripts/vendor_charts.py``. Archives whose
 contents differ from the pinned ones are refused. To upgrade, change PACKAGES: ``npm view NAME@VERSION dist.integrity``.
@@ -39,7 +39,7 @@ PACKAGES = {
         {"LICENSE": "LICENSE.isoformat"},
     ),
 }
-"""Package: npm's hash of its archive, and which files go where."""
+"""For each package: npm's hash of its archive, and where its files go."""
 
 
 def main() -> None:

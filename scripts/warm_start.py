@@ -1,11 +1,11 @@
-"""Make a small model that can read one reasoning-gym task and answers it badly: a start for reinforcement learning.
+"""Make a small model for one reasoning-gym task that sometimes succeeds: a starting point for reinforcement learning.
 
     python scripts/warm_start.py --task "reasoning_gym:mini_sudoku?min_empty=6&max_empty=8" --output models/mini-sudoku
 
-A Llama of a few hundred thousand parameters with a tokenizer of its own: one token for what all prompts begin with, one
-for what they end with, one a word, digit or sign between. It learns from the task's own answers, for so few steps that
-most of what it samples is wrong. Minutes on one CPU core. Ends by measuring success on held-out problems and writing it
-into a README.md.
+The model is a Llama with a few hundred thousand parameters and its own tokenizer: one token for the common beginning of
+all prompts, one for their common end, and one per word, digit or sign in between. It is trained on the task's own
+answers for so few steps that most of its completions are failures. This takes minutes on one CPU core. At the end, the
+script measures the success rate on held-out problems and writes it into a README.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from entroshape.models import formatted_prompt
 from entroshape.tasks import Task, load_task
 
 WORD = r"</?answer>| ?(?:[A-Z]#|#[A-Z])| ?[A-Za-z]+| ?\d| ?[^\w\s]| ?_|\s"
-"""What is one token in the part that differs from prompt to prompt; a space goes with what follows it."""
+"""Matches one token of the part that differs between prompts; a space belongs to the token after it."""
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
 IGNORED = -100
 
@@ -57,7 +57,7 @@ On {problems} held-out problems, {samples} samples each at temperature 1: Mean@{
 
 
 def examples(task: Task) -> list[tuple[str, str]]:
-    """``(prompt, response)`` of every training problem, with the data set's own answer."""
+    """``(prompt, completion)`` of every training problem; the completion is the data set's own answer."""
     return [
         (_prompt(row["prompt"], task), f"<answer>{json.loads(row['entry'])['answer']}</answer>") for row in task.train
     ]
@@ -68,7 +68,7 @@ def _prompt(text: str, task: Task) -> str:
 
 
 def build_tokenizer(texts: list[tuple[str, str]], context: int, *, letters: bool) -> PreTrainedTokenizerFast:
-    """One token for the frame of all prompts, before and behind, one a word between; text comes back as it went in."""
+    """One token each for the common beginning and end of all prompts, one per word in between; decoding is lossless."""
     pattern = WORD.replace("[A-Za-z]+", "[A-Za-z]") if letters else WORD
     prompts = [prompt for prompt, _ in texts]
     head = _common_start(prompts)
@@ -160,17 +160,17 @@ def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", required=True, help="reasoning_gym:NAME?option=value&...")
+    parser.add_argument("--task", required=True, help="task to learn: reasoning_gym:NAME?option=value&...")
     parser.add_argument("--output", type=Path, required=True, help="directory to write the model to")
-    parser.add_argument("--letters", action="store_true", help="letters are tokens, not words")
+    parser.add_argument("--letters", action="store_true", help="use letters as tokens instead of words")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--problems", type=int, default=20000, help="problems to learn from")
+    parser.add_argument("--problems", type=int, default=20000, help="number of problems to learn from")
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch", type=int, default=128, help="examples a step")
+    parser.add_argument("--batch", type=int, default=128, help="examples per step")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak of the cosine schedule")
     parser.add_argument("--hidden", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--samples", type=int, default=32, help="samples a held-out problem in the closing measurement")
+    parser.add_argument("--samples", type=int, default=32, help="completions per problem in the final measurement")
     return parser.parse_args()
 
 

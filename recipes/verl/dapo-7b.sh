@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# DAPO, with dynamic sampling and its own punishment of overlong responses, on Qwen2.5-7B.
-# The paper's settings, and where the data comes from: paper.sh beside this file.
+# DAPO, with dynamic sampling and its own overlong punishment, on Qwen2.5-7B.
+# paper.sh in this directory has the paper's settings and says where the data comes from.
 source "$(dirname "$0")/paper.sh"
 train dapo-7b algorithm.adv_estimator=dapo "${dynamic_sampling[@]}" "${dapo_overlong[@]}" "${for_7b[@]}" "$@"

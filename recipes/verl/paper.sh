@@ -1,45 +1,47 @@
-# The settings of the paper's runs (arXiv 2508.04349v6) for verl, shared by the recipes beside this file: 64 GPUs, prompts
-# of up to 2048 tokens and responses of up to 4096, 128 prompts x 16 responses a step, one update a step, learning rate
-# 1e-6, temperature 1, about 210 steps; trained on DAPO-Math-17k, tested on AIME 2024, AIME 2025 and MATH-500 with 32
-# samples a problem. Parallelism, memory and the batching of tokens are ours: fit them to your machines.
+# The settings of the paper's runs (arXiv 2508.04349v6) for verl, shared by the recipes in this directory: 64 GPUs, prompts
+# of up to 2048 tokens, completions of up to 4096 tokens, 128 prompts x 16 completions per step, one update per step,
+# learning rate 1e-6, temperature 1, about 210 steps. Trains on DAPO-Math-17k; tests on AIME 2024, AIME 2025 and MATH-500
+# with 32 completions per problem. Parallelism, memory and token batching are our choices: adapt them to your machines.
 #
-# The data, once:
+# Prepare the data once:
 #   python scripts/verl_data.py --task "math:dapo17k?test=math:aime24" --output data/dapo17k
 #   python scripts/verl_data.py --task math:aime25 --output data/aime25
 #   python scripts/verl_data.py --task math:math500 --output data/math500
 #
-# What follows a recipe's name is passed on to verl and wins: recipes/verl/gtpo-7b.sh trainer.nnodes=1 data.train_batch_size=16
-# The weights alpha1, alpha2, beta1 and beta2 are the methods' defaults, which are the paper's: a recipe does not repeat them,
-# so that +algorithm.entroshape.alpha2=0.05 can add one of yours. What follows from another setting is taken from it: one update
-# a step at any batch size, DAPO's punishment at any length. Two checkpoints of the actor are kept: one of 32B has some 0.4 TB.
+# Arguments after a recipe's name are passed to verl and override the recipe:
+#   recipes/verl/gtpo-7b.sh trainer.nnodes=1 data.train_batch_size=16
+# The methods' defaults for alpha1, alpha2, beta1 and beta2 are the paper's. The recipes do not repeat them, so that you can
+# add your own, such as +algorithm.entroshape.alpha2=0.05. Dependent settings follow the setting they depend on: one update
+# per step at any batch size, DAPO's overlong punishment at any length limit. Two checkpoints of the actor are kept; one of a
+# 32B model takes about 0.4 TB.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 PYTHON=${PYTHON:-python}
 DATA=${DATA:-$PWD/data}
 actor=actor_rollout_ref.actor rollout=actor_rollout_ref.rollout model=actor_rollout_ref.model
 
-# Dynamic sampling: prompts whose responses are all right or all wrong are replaced by others.
+# Dynamic sampling: replaces prompts whose completions all succeed or all fail.
 dynamic_sampling=(algorithm.filter_groups.enable=True algorithm.filter_groups.metric=acc)
 
-# DAPO's punishment of overlong responses: linear over the last 1024 tokens before the limit. The reward manager of that name
-# adds it to the scores; entroshape reads the outcome without it and adds it itself, once.
+# DAPO's overlong punishment: linear over the last 1024 tokens before the limit. verl's reward manager of that name adds it to
+# the scores; entroshape reads the outcome without it and applies the punishment itself, only once.
 dapo_overlong=(
   reward.reward_manager.name=dapo '+reward.reward_kwargs.max_resp_len=${data.max_response_length}'
   +reward.reward_kwargs.overlong_buffer_cfg.enable=True +reward.reward_kwargs.overlong_buffer_cfg.len=1024
   +reward.reward_kwargs.overlong_buffer_cfg.penalty_factor=1.0 +reward.reward_kwargs.overlong_buffer_cfg.log=False
 )
 
-# The paper's own, Appendix D: lengths are judged within the group.
+# The paper's overlong punishment (Appendix D), which judges lengths within the group.
 group_relative_overlong=("+algorithm.entroshape.overlong={kind:group_relative,gamma1:0.75}")
 
-# What the sizes need, on 8 GPUs of 80 GB a node.
+# What each model size needs on nodes with 8 GPUs of 80 GB.
 for_7b=($model.path=Qwen/Qwen2.5-7B $rollout.tensor_model_parallel_size=2 $actor.ppo_max_token_len_per_gpu=24576)
 for_32b=(
   $model.path=Qwen/Qwen2.5-32B $rollout.tensor_model_parallel_size=4 $actor.ppo_max_token_len_per_gpu=12288
   $actor.fsdp_config.param_offload=True $actor.fsdp_config.optimizer_offload=True
 )
 
-# train NAME OVERRIDE...: a run of that name
+# train NAME OVERRIDE...: starts a run with that name
 train() {
   local name=$1
   shift

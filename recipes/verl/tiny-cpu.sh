@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# GTPO in verl on any machine, without a GPU: the bundled model on Countdown, a few steps of real Ray workers, in minutes.
-# It shows that an installation works; nothing here is meant to be fast. What follows the name is passed on to verl:
+# GTPO in verl on any machine, without a GPU: a few steps of the bundled model on Countdown, with real Ray workers, in minutes.
+# It shows that an installation works and is not meant to be fast. Arguments after the name are passed to verl:
 #   recipes/verl/tiny-cpu.sh trainer.total_training_steps=10 +algorithm.entroshape.alpha2=0.2
-# WORKERS=2 trains on two of them. Run it from a checkout: what verl lacks on a CPU lies beside its tests.
+# WORKERS=2 trains with two workers. Run it from a checkout: the code that verl lacks on a CPU is among the tests.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python}
