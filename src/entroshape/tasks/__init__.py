@@ -6,15 +6,25 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from entroshape.checks import check_integer
-from entroshape.tasks.base import Completion, RewardFunction, Task, Verdict, VerdictFunction, completion_text
+from entroshape.tasks.base import (
+    Completion,
+    RewardFunction,
+    Task,
+    TokenKinds,
+    Verdict,
+    VerdictFunction,
+    completion_text,
+)
 from entroshape.tasks.benchmarks import BENCHMARKS, TRAINABLE, load_benchmark
 from entroshape.tasks.countdown import load_countdown
+from entroshape.tasks.countdown_search_problems import load_countdown_search
 from entroshape.tasks.jsonl import load_jsonl
 from entroshape.tasks.python import checked_reward, load_reward, load_user_task
 from entroshape.tasks.reasoning_gym import load_reasoning_gym
 
 TASKS: dict[str, str] = {
     "countdown": "reach a target from four numbers; what the bundled tiny model knows",
+    "countdown_search": "the same by trial and backtracking: long chains; countdown_search?level=easy, middle or hard",
     "reasoning_gym:<name>": "a data set of reasoning-gym, with options: reasoning_gym:chain_sum?min_terms=2",
     "math:<name>": f"{', '.join(BENCHMARKS)} from the hub, or from a copy of its repository: math:aime24?from=DIR",
     "jsonl:<path>": "problems with answers from a file, compared by math-verify: jsonl:train.jsonl?test=test.jsonl",
@@ -76,6 +86,9 @@ def _load(spec: str, train_size: int | None, test_size: int | None, seed: int, t
     generated = test_size or GENERATED_TEST_SIZE
     if spec == "countdown":
         return load_countdown(train_size=train_size or COUNTDOWN_TRAIN_SIZE, test_size=generated, seed=seed)
+    if spec.partition("?")[0] == "countdown_search":
+        size, query = train_size or COUNTDOWN_TRAIN_SIZE, spec.partition("?")[2]
+        return load_countdown_search(query, train_size=size, test_size=generated, seed=seed)
     if kind == "reasoning_gym" and rest:
         size = train_size or REASONING_GYM_TRAIN_SIZE
         return load_reasoning_gym(rest, train_size=size, test_size=generated, seed=seed)
@@ -107,6 +120,7 @@ __all__ = [
     "Completion",
     "RewardFunction",
     "Task",
+    "TokenKinds",
     "Verdict",
     "VerdictFunction",
     "checked_reward",

@@ -33,6 +33,10 @@ VerdictFunction = Callable[..., list[Verdict]]
 """``verdicts(prompts, completions, **columns)``, one a completion."""
 
 
+TokenKinds = Callable[[str, Sequence[str]], list[str]]
+"""``token_kinds(prompt, tokens)``: the kind of each token of a response, such as ``"operator"`` or ``"copy"``."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
     """Prompts and a verifier: all that an engine needs to know of a task.
@@ -64,6 +68,11 @@ class Task:
     verdicts: VerdictFunction | None = None
     """The rewards together with the final answers, for votes among the answers to a problem. ``None``: the task knows
     no final answers that could be counted."""
+
+    token_kinds: TokenKinds | None = None
+    """The kinds of a response's tokens, for entropy, weight and advantage by kind. It is called with the prompt as the
+    ``prompt`` column has it, and the tokens as the tokenizer spells them, special tokens included; it returns one
+    short name per token and raises for no tokens, however wrong. ``None``: the task names no kinds."""
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):

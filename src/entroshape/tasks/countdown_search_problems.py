@@ -1,0 +1,176 @@
+"""Problems of Countdown with search: how hard each is, exactly, and which are trained on, which held out."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations_with_replacement, islice
+from typing import Any
+
+from entroshape.tasks.base import Task, optional_module
+from entroshape.tasks.countdown_search import (
+    MAX_RESPONSE_TOKENS,
+    POOL_SIZE,
+    Pool,
+    actions,
+    countdown_search_kinds,
+    countdown_search_reward,
+    remaining,
+)
+
+INPUTS = range(1, 13)
+"""The numbers a problem is made of; a number may occur more than once."""
+TARGETS = range(10, 61)
+LEVELS: Mapping[str, tuple[float, float]] = {"easy": (0.05, 1.0), "middle": (0.013, 0.05), "hard": (0.003, 0.013)}
+"""Bounds of ``hit_probability``: above the first, at most the second."""
+
+DEFAULT_LEVEL = "hard"
+HELD_OUT = 256
+"""Test problems of each level."""
+_HELD_OUT_SEED = 20250808
+
+Key = tuple[Pool, int]
+"""What makes two problems the same: the numbers in ascending order, and the target."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Four numbers, each to be used at most once on a path, and the target to reach.
+
+    Example:
+        >>> Problem((5, 11, 2, 7), 48).prompt
+        '5 11 2 7 -> 48 :'
+    """
+
+    numbers: Pool
+    target: int
+
+    @property
+    def prompt(self) -> str:
+        """The problem as the model reads it; the tokenizer puts ``<bos>`` before it."""
+        return f"{' '.join(map(str, self.numbers))} -> {self.target} :"
+
+    @property
+    def key(self) -> Key:
+        """What makes two problems the same, whatever the order of their numbers."""
+        return tuple(sorted(self.numbers)), self.target
+
+
+def hit_probability(numbers: Pool, target: int) -> float:
+    """The chance that one random straight line hits ``target``, exact by enumeration.
+
+    A straight line takes actions until it hits or has none left, each uniform over the distinct canonical actions.
+
+    Example:
+        >>> hit_probability((3, 12), 36) == 1 / 3
+        True
+    """
+    return _hit_probabilities(tuple(sorted(numbers))).get(target, 0.0)
+
+
+@lru_cache(maxsize=1 << 16)
+def _hit_probabilities(pool: Pool) -> Mapping[int, float]:
+    """:func:`hit_probability` of every target that can be hit from ``pool``, which is in ascending order."""
+    chances: defaultdict[int, float] = defaultdict(float)
+    possible = actions(pool)
+    for action in possible:
+        chances[action.result] += 1 / len(possible)
+        for target, chance in _hit_probabilities(tuple(sorted(remaining(pool, action)))).items():
+            if target != action.result:  # a line ends where it hits
+                chances[target] += chance / len(possible)
+    return chances
+
+
+@lru_cache(maxsize=1)
+def solvable_problems() -> Mapping[Key, float]:
+    """All 39,484 problems that have a solution, with their ``hit_probability``, in a fixed order."""
+    return {
+        (numbers, target): chance
+        for numbers in combinations_with_replacement(INPUTS, POOL_SIZE)
+        for target, chance in sorted(_hit_probabilities(numbers).items())
+        if target in TARGETS and target not in numbers
+    }
+
+
+@lru_cache(maxsize=len(LEVELS))
+def _split(level: str) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
+    """The keys of a level that are held out, and all its others."""
+    lowest, highest = LEVELS[level]
+    keys = [key for key, chance in solvable_problems().items() if lowest < chance <= highest]
+    random.Random(f"{_HELD_OUT_SEED}-{level}").shuffle(keys)
+    return tuple(keys[:HELD_OUT]), tuple(keys[HELD_OUT:])
+
+
+@lru_cache(maxsize=len(LEVELS))
+def held_out_problems(level: str) -> tuple[Problem, ...]:
+    """The 256 test problems of a level: always the same, and never trained on, on whatever level."""
+    rng = random.Random(f"{_HELD_OUT_SEED}-{level}-order")
+    return tuple(_ordered(rng, key) for key in _split(level)[0])
+
+
+@lru_cache(maxsize=1)
+def held_out_keys() -> frozenset[Key]:
+    """The keys of all levels' test problems, which everything that makes training data rejects."""
+    return frozenset(key for level in LEVELS for key in _split(level)[0])
+
+
+def training_problems(level: str, seed: int) -> Iterator[Problem]:
+    """Endless random problems of a level, none of them held out.
+
+    Example:
+        >>> next(training_problems("hard", 0)) == next(training_problems("hard", 0))
+        True
+    """
+    rng, keys = random.Random(seed), _split(level)[1]
+    while True:
+        yield _ordered(rng, rng.choice(keys))
+
+
+def _ordered(rng: random.Random, key: Key) -> Problem:
+    numbers, target = key
+    return Problem(tuple(rng.sample(numbers, len(numbers))), target)
+
+
+def load_countdown_search(query: str, *, train_size: int, test_size: int, seed: int) -> Task:
+    """The task on one level: ``train_size`` problems drawn with ``seed``, the first ``test_size`` of those held out.
+
+    Args:
+        query: ``"level=easy"``, ``"level=middle"``, ``"level=hard"``, or empty for the hard ones.
+        train_size: number of training problems.
+        test_size: number of test problems.
+        seed: of the training problems.
+
+    Raises:
+        ValueError: another query; ``test_size`` above 256.
+    """
+    key, _, level = (query or f"level={DEFAULT_LEVEL}").partition("=")
+    if key != "level" or level not in LEVELS:
+        raise ValueError(f"countdown_search takes level={', level='.join(LEVELS)} behind its '?'; got {query!r}")
+    if test_size > HELD_OUT:
+        raise ValueError(
+            f"test_size of countdown_search must be at most {HELD_OUT}, all that a level holds out; got {test_size}"
+        )
+    name = f"countdown_search-{level}"
+    return Task(
+        name=f"countdown_search?{query}" if query else "countdown_search",
+        train=_rows(f"{name}-train-{seed}", list(islice(training_problems(level, seed), train_size))),
+        test=_rows(f"{name}-test", held_out_problems(level)[:test_size]),
+        reward=countdown_search_reward,
+        max_completion_length=MAX_RESPONSE_TOKENS,
+        token_kinds=countdown_search_kinds,
+    )
+
+
+def _rows(name: str, problems: Sequence[Problem]) -> Any:
+    return optional_module("datasets").Dataset.from_dict(
+        {
+            "id": [f"{name}-{place}" for place in range(len(problems))],
+            "prompt": [problem.prompt for problem in problems],
+            "numbers": [list(problem.numbers) for problem in problems],
+            "target": [problem.target for problem in problems],
+            "hit_probability": [hit_probability(problem.numbers, problem.target) for problem in problems],
+        }
+    )
