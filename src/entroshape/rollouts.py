@@ -10,8 +10,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-MAX_REWARD = 1e15
-"""Rewards are refused above this size."""
+from entroshape.credit.bounds import MAX_NATS, MAX_REWARD
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,15 +21,15 @@ class Rollouts:
     be anything, NaN included.
 
     Args:
-        rewards: ``[B]`` terminal rewards, finite and at most 1e15 in size. Any real or integer dtype; kept as float32.
+        rewards: ``[B]`` terminal rewards, finite and at most 1e9 in size. Any real or integer dtype; kept as float32.
         entropies: ``[B, T]`` entropy, in nats, of the sampling policy's full next-token distribution at the sampling
-            temperature (Eq. 4 of arXiv 2508.04349v6): finite and not negative where ``mask`` is 1. Not needed by
-            methods that do not look at entropies, such as GRPO and DAPO.
+            temperature (Eq. 4 of arXiv 2508.04349v6): finite, not negative and at most 1e4 where ``mask`` is 1. Not
+            needed by methods that do not look at entropies, such as GRPO and DAPO.
         mask: ``[B, T]`` of 0/1 or bool: 1 on a response's own tokens (EOS included), 0 on padding and tool output.
             A row of zeros is an empty response.
         group: ``[B]`` integer ids: equal ids belong to the same prompt. Any values, any order, any group sizes.
-        logprobs: ``[B, T]`` log-probabilities of the sampled tokens under the sampling policy, in nats. Needed by
-            the surprisal control alone.
+        logprobs: ``[B, T]`` log-probabilities of the sampled tokens under the sampling policy, in nats, at least -1e4.
+            Needed by the surprisal control alone.
         success: ``[B]`` bool. Given, it decides which responses are successes; otherwise a method compares
             ``rewards`` with its ``success_threshold``.
 
@@ -102,10 +101,10 @@ class Rollouts:
             if value is not None:
                 object.__setattr__(self, name, value.detach().float())
         object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "group", self.group.long())
         object.__setattr__(self, "rewards", self.rewards.detach().float())
 
     def _check_values(self) -> None:
-        # Past this size the square of a deviation leaves float32.
         bad = ~(self.rewards.abs() <= MAX_REWARD)
         if bool(bad.any()):
             raise ValueError(f"rewards must be finite and at most {MAX_REWARD:g}, got {_offending(self.rewards, bad)}")
@@ -117,10 +116,13 @@ class Rollouts:
             if bool(bad.any()):
                 raise ValueError(f"{name} must be finite where mask is 1, got {_offending(value, bad)}")
             # Entropies computed in low precision can come out a hair below zero; the floor takes those up.
-            wrong_sign = (value < -1e-3 if name == "entropies" else value > 1e-3) & self.mask
-            if bool(wrong_sign.any()):
-                sign = "not negative" if name == "entropies" else "not positive"
-                raise ValueError(f"{name} must be {sign} where mask is 1, got {_offending(value, wrong_sign)}")
+            low, high = (-1e-3, MAX_NATS) if name == "entropies" else (-MAX_NATS, 1e-3)
+            outside = ((value < low) | (value > high)) & self.mask
+            if bool(outside.any()):
+                low, high = round(low), round(high)  # a hair beyond 0 is rounding, and forgiven
+                raise ValueError(
+                    f"{name} must be from {low} to {high} nats where mask is 1, got {_offending(value, outside)}"
+                )
 
     @property
     def lengths(self) -> Tensor:

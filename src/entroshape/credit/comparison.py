@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_choice
-from entroshape.credit._blocks import as_bytes, zeroed
+from entroshape.credit._blocks import zeroed
+from entroshape.credit.sets import set_ids, set_sum, statistics_dtype
 
 Axis = Literal["column", "row", "matrix"]
 Mean = Literal["arithmetic", "geometric"]
@@ -37,7 +38,8 @@ def comparison_weights(
         mean: ``"arithmetic"`` (Eq. 3, 5) or ``"geometric"`` (Appendix C).
 
     Returns:
-        ``[B, T]`` float32 weights, 0 where ``mask`` is 0. With the arithmetic mean they average to 1 over every set.
+        ``[B, T]`` weights, 0 where ``mask`` is 0; float32, or float64 for float64 values. With the arithmetic mean they
+        average to 1 over every set. Equal values have exactly the weight 1.
 
     Raises:
         ValueError: unknown ``axis`` or ``mean``.
@@ -50,12 +52,12 @@ def comparison_weights(
     """
     check_choice("axis", axis, get_args(Axis))
     check_choice("mean", mean, get_args(Mean))
-    live = as_bytes(mask).float()
-    x = zeroed(values, mask)  # what is masked out may be NaN; from here on all is finite
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
     if mean == "arithmetic":
-        return x.div_(_set_mean(x, live, sets, axis))
-    x.add_(1.0 - live).log_()
-    return x.sub_(_set_mean(x, live, sets, axis)).exp_().mul_(live)
+        x = zeroed(values, mask)  # what is masked out may be NaN
+        return x / _set_mean(x, mask, sets, axis)
+    logs = zeroed(values.log(), mask)
+    return zeroed((logs - _set_mean(logs, mask, sets, axis)).exp(), mask)
 
 
 def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
@@ -69,7 +71,7 @@ def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean =
         mean: ``"arithmetic"`` (Eq. 9) or ``"geometric"`` (Appendix C).
 
     Returns:
-        ``[B]`` float32 weights.
+        ``[B]`` weights; float32, or float64 for float64 values.
 
     Raises:
         ValueError: unknown ``mean``.
@@ -82,25 +84,15 @@ def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean =
     return torch.where(live, weights, 1.0)
 
 
-def set_ids(sets: Tensor) -> tuple[Tensor, int]:
-    """Arbitrary ids ``[B]`` renumbered ``0 .. S-1``, and ``S``."""
-    unique, inverse = torch.unique(sets, return_inverse=True)
-    return inverse, unique.numel()
-
-
-def set_sum(values: Tensor, ids: Tensor, count: int) -> Tensor:
-    """Sums of the rows ``[B, ...]`` of each of ``count`` sets: ``[S, ...]``. ``ids`` as from :func:`set_ids`."""
-    out = values.new_zeros((count, *values.shape[1:]))
-    return out.index_add_(0, ids, values)
-
-
-def _set_mean(x: Tensor, live: Tensor, sets: Tensor, axis: Axis) -> Tensor:
-    """Mean of ``x`` (zero where not live) over each token's set, broadcastable to ``[B, T]``; 1 for an empty set."""
-    if axis == "row":
-        total, size = x.sum(dim=1, keepdim=True), live.sum(dim=1, keepdim=True)
-        return torch.where(size > 0, total / size.clamp(min=1), 1.0)
-    if axis == "matrix":
-        x, live = x.sum(dim=1, keepdim=True), live.sum(dim=1, keepdim=True)
-    ids, count = set_ids(sets)
-    total, size = set_sum(x, ids, count), set_sum(live, ids, count)
-    return torch.where(size > 0, total / size.clamp(min=1), 1.0)[ids]
+def _set_mean(x: Tensor, mask: Tensor, sets: Tensor, axis: Axis) -> Tensor:
+    """Mean of ``x`` (zero where masked) over each token's set, broadcastable to ``[B, T]``; 1 for an empty set."""
+    wide = statistics_dtype(x)
+    if axis == "column":
+        total, size = x.to(wide), mask.to(wide)
+    else:
+        total, size = x.sum(dim=1, keepdim=True, dtype=wide), mask.sum(dim=1, keepdim=True).to(wide)
+    if axis != "row":
+        ids, count = set_ids(sets)
+        total, size = set_sum(total, ids, count), set_sum(size, ids, count)
+    mean = torch.where(size > 0, total / size.clamp(min=1), 1.0).to(x.dtype)
+    return mean if axis == "row" else mean.index_select(0, ids)

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 
 from entroshape.checks import check_integer, check_number
 from entroshape.credit._softmax import OnlineSoftmax, accumulator, product, row_chunks, tiles
+from entroshape.credit.bounds import TEMPERATURES
 
 CHUNK_CPU = 2**20
 """Default tile on a CPU, in elements: 4 MB of float32, which stays in the cache."""
@@ -49,7 +50,7 @@ def logprob_and_entropy(
 
     Raises:
         ValueError: shapes that do not align, tokens that are not integers in ``[0, V)``, logits that are not floating
-            point, a ``temperature`` that is not positive and finite, a ``chunk`` below 1.
+            point, a ``temperature`` that is not in [1e-6, 1e6], a ``chunk`` below 1.
 
     Example:
         >>> logprobs, entropies = logprob_and_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
@@ -258,7 +259,8 @@ def _results(ctx: Any, softmax: OnlineSoftmax, shape: torch.Size) -> tuple[Tenso
 
 def _check_options(temperature: float, chunk: int | None, like: Tensor) -> int:
     """The chunk to use, both options checked."""
-    check_number("temperature", temperature, minimum=0.0, exclusive=True)
+    low, high = TEMPERATURES
+    check_number("temperature", temperature, minimum=low, maximum=high)
     if chunk is None:
         return CHUNK_CPU if like.device.type == "cpu" else CHUNK_ACCELERATOR
     check_integer("chunk", chunk, minimum=1)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_choice
-from entroshape.credit._blocks import by_rows, row_blocks, token_counts, zeroed
-from entroshape.credit.comparison import set_ids, set_sum
+from entroshape.credit._blocks import row_wise, zeroed
+from entroshape.credit.sets import set_extreme, set_ids, set_sum, statistics_dtype
 
 Normalization = Literal["zero_filled", "joint", "within"]
 
@@ -49,7 +49,8 @@ def normalized_advantages(
         normalization: one of the three above.
 
     Returns:
-        ``[B, T]`` float32, 0 where ``mask`` is 0. A set whose rewards are all equal gives exactly 0.
+        ``[B, T]`` float32, 0 where ``mask`` is 0. A set whose rewards are all equal gives exactly 0. Statistics are
+        held in :func:`~entroshape.credit.sets.statistics_dtype`.
 
     Raises:
         ValueError: unknown ``normalization``.
@@ -62,47 +63,56 @@ def normalized_advantages(
         tensor([ 1.5000, -0.5000, -0.5000, -0.5000])
     """
     check_choice("normalization", normalization, get_args(Normalization))
-    shaped = shaped.detach().float()
     ids, count = set_ids(sets)
-    tokens = token_counts(mask)
+    tokens, means, squares = response_moments(shaped, mask)
     size = set_sum(tokens, ids, count)
     if normalization != "joint":
-        size = size.repeat_interleave(2)
-        ids, count = 2 * ids + success.long(), 2 * count
-    own = set_sum(tokens, ids, count)
-    if normalization == "within":
+        ids, count, size = 2 * ids + success.long(), 2 * count, size.repeat_interleave(2)
+    own, mean, squares = _pooled(tokens, means, squares, ids, count)
+    if normalization == "zero_filled":  # the other class's tokens stand in R+ and R- as zeros
+        squares = squares + own * (size - own) / size.clamp(min=1) * mean.square()
+        mean = mean * (own / size.clamp(min=1))
+    else:
         size = own
-
-    # Centred on one of its own members first: equal rewards then cancel exactly, instead of leaving rounding noise
-    # that the division by a deviation of nearly zero would turn into an advantage.
-    origin = _member(shaped, mask, ids, count)
-    offset = by_rows(shaped, lambda rows: _centred(shaped, mask, origin[ids], rows).sum(dim=1))
-    own_mean = origin + set_sum(offset, ids, count) / own.clamp(min=1)
-    mean = own_mean * (own / size.clamp(min=1))
-    squares = by_rows(shaped, lambda rows: _centred(shaped, mask, mean[ids], rows).square_().sum(dim=1))
-    total = set_sum(squares, ids, count) + (size - own) * mean.square()
-    std = (total / (size - 1).clamp(min=1)).sqrt()
-    deviation = std[ids] + STD_EPSILON
-
-    advantages = torch.empty_like(shaped)
-    for rows in row_blocks(shaped):
-        torch.div(_centred(shaped, mask, mean[ids], rows), deviation[rows, None], out=advantages[rows])
-    return advantages
+    deviation = (squares / (size - 1).clamp(min=1)).sqrt() + STD_EPSILON
+    return standardised(shaped, mask, mean[ids], deviation[ids])
 
 
-def _centred(shaped: Tensor, mask: Tensor, centre: Tensor, rows: slice) -> Tensor:
-    """A block of rows, each less its ``centre`` ``[B]``; 0 outside the mask."""
-    return zeroed(shaped[rows] - centre[rows, None], mask[rows])
+@row_wise
+def response_moments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``[B]`` each: a response's number of tokens, their mean, and the sum of their squared deviations from it."""
+    wide = statistics_dtype(values)
+    tokens = mask.sum(dim=1).to(wide)
+    mean = zeroed(values, mask).sum(dim=1, dtype=wide) / tokens.clamp(min=1)
+    squares = zeroed(_centred(values, mean), mask).square().sum(dim=1, dtype=wide)
+    return tokens, mean, squares
 
 
-def _member(shaped: Tensor, mask: Tensor, ids: Tensor, count: int) -> Tensor:
-    """``[S]`` one live value of each set: the largest of its rows' first ones; 0 for a set without any."""
-    chosen = shaped.new_full((count,), -torch.inf)
-    if shaped.shape[1]:
-        place = by_rows(mask, lambda rows: mask[rows].max(dim=1).indices)[:, None]
-        first = torch.where(mask.gather(1, place), shaped.gather(1, place), -torch.inf)[:, 0]
-        chosen.scatter_reduce_(0, ids, first, "amax")
-    return torch.where(chosen > -torch.inf, chosen, 0.0)
+@row_wise
+def standardised(values: Tensor, mask: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """``(values - mean) / deviation``, row by row, as float32; 0 outside the mask."""
+    return zeroed(_centred(values, mean) / deviation[:, None].to(values.dtype), mask).float()
+
+
+def _centred(values: Tensor, mean: Tensor) -> Tensor:
+    """``values - mean`` to the last digit of ``values``' dtype, though ``mean`` ``[B]`` may hold twice as many."""
+    leading = mean.to(values.dtype)
+    rest = (mean - leading).to(values.dtype)
+    return (values - leading[:, None]) - rest[:, None]
+
+
+def _pooled(tokens: Tensor, means: Tensor, squares: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """``[S]`` each: :func:`response_moments` of all tokens of a set, from those of its responses ``[B]``.
+
+    Centred on one of its responses first: equal values then cancel exactly, instead of leaving rounding noise that the
+    division by a deviation of nearly zero would turn into an advantage.
+    """
+    total = set_sum(tokens, ids, count)
+    origin = set_extreme(means, tokens > 0, ids, count, "amin")
+    offsets = torch.where(tokens > 0, means - origin[ids], 0.0)
+    shift = set_sum(tokens * offsets, ids, count) / total.clamp(min=1)
+    spread = set_sum(squares + tokens * (offsets - shift[ids]).square(), ids, count)
+    return total, origin + shift, spread
 
 
 def one_outcome(success: Tensor, live: Tensor, sets: Tensor) -> Tensor:

@@ -12,8 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entroshape.checks import check_number
-from entroshape.credit.comparison import set_ids, set_sum
+from entroshape.checks import check_integer, check_number
+from entroshape.credit.sets import set_extreme, set_ids, set_sum, statistics_dtype
+
+MAX_LENGTH = 2**24
+"""Lengths are compared in float32, which holds every whole number of tokens up to this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,8 @@ class SoftOverlong:
     """Over how many tokens before ``max_length`` the punishment grows from 0 to -1."""
 
     def __post_init__(self) -> None:
-        check_number("max_length", self.max_length, minimum=1)
-        check_number("cache", self.cache, minimum=1, maximum=self.max_length)
+        check_integer("max_length", self.max_length, minimum=1, maximum=MAX_LENGTH)
+        check_integer("cache", self.cache, minimum=1, maximum=self.max_length)
 
     def punishment(self, lengths: Tensor, success: Tensor | None = None, group: Tensor | None = None) -> Tensor:
         """``[B]`` float32 punishments of ``lengths`` ``[B]``; it looks neither at outcomes nor at groups."""
@@ -85,13 +88,13 @@ class GroupRelativeOverlong:
             group: ``[B]`` integer ids of the prompts.
         """
         ids, count = set_ids(group)
-        n = set_sum(success.float(), ids, count)
-        size = set_sum(torch.ones_like(success, dtype=torch.float), ids, count)
-        easy = (n / size >= self.gamma1)[ids]
-        hard = (n / size <= 1 - self.gamma1)[ids]
-        punished = torch.where(easy | (n > size - n)[ids], success, ~success) & ~hard
+        wide = statistics_dtype(lengths)
+        n, m = set_sum(success.to(wide), ids, count), set_sum((~success).to(wide), ids, count)
+        easy = (n / (n + m) >= self.gamma1)[ids]
+        hard = (m / (n + m) >= self.gamma1)[ids]  # p <= 1 - gamma1, whose rounding would decide at the boundary
+        punished = torch.where(easy | (n > m)[ids], success, ~success) & ~hard
 
-        lengths = lengths.float()
+        lengths = lengths.to(wide)
         limit = torch.where(
             easy,
             _reference_length(lengths, success, ids, count),
@@ -101,7 +104,7 @@ class GroupRelativeOverlong:
         out = torch.where(punished, 0.0 - excess.clamp(0.0, 0.5), 0.0)
         if self.hard is not None:
             out = torch.where(hard, self.hard.punishment(lengths), out)
-        return out
+        return out.float()
 
 
 Overlong = SoftOverlong | GroupRelativeOverlong
@@ -150,12 +153,8 @@ def overlong_to_options(overlong: Overlong) -> dict[str, Any]:
 
 def _reference_length(lengths: Tensor, counted: Tensor, ids: Tensor, count: int) -> Tensor:
     """``[B]`` ``max((min + max) / 2, mean)`` of the counted lengths of a response's group; 0 where none is."""
-    low = lengths.new_full((count,), torch.inf).scatter_reduce_(
-        0, ids, torch.where(counted, lengths, torch.inf), "amin"
-    )
-    high = lengths.new_full((count,), -torch.inf).scatter_reduce_(
-        0, ids, torch.where(counted, lengths, -torch.inf), "amax"
-    )
-    size = set_sum(counted.float(), ids, count)
+    low = set_extreme(lengths, counted, ids, count, "amin")
+    high = set_extreme(lengths, counted, ids, count, "amax")
+    size = set_sum(counted.to(lengths.dtype), ids, count)
     mean = set_sum(torch.where(counted, lengths, 0.0), ids, count) / size.clamp(min=1)
     return torch.where(size > 0, torch.maximum((low + high) / 2, mean), 0.0)[ids]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_choice, check_number
+from entroshape.credit.bounds import MAX_EPSILON, MAX_REWARD, NORMALIZERS
 
 Ratio = Literal["token", "sequence_arithmetic", "sequence_geometric"]
 Aggregation = Literal["token_mean", "sequence_mean", "constant"]
@@ -75,7 +76,7 @@ def clipped_surrogate(
 
     Args:
         logprobs: ``[B, T]`` log-probabilities, in nats, under the policy being trained. Gradients flow through it
-        alone.
+            alone.
         old_logprobs: ``[B, T]`` the same under the sampling policy; data.
         advantages: ``[B, T]`` or ``[B]``; data.
         mask: ``[B, T]`` 0/1 or bool: the tokens that the loss counts. Elsewhere nothing is read.
@@ -83,9 +84,8 @@ def clipped_surrogate(
         epsilon_low: the ratio is clipped below at ``1 - epsilon_low``.
         epsilon_high: the ratio is clipped above at ``1 + epsilon_high``.
         aggregation: ``"token_mean"``: sum over all tokens, over their number. ``"sequence_mean"``: mean over each
-        response's
-            tokens, then over the ``B`` responses. ``"constant"``: sum over all tokens, over ``normalizer`` (Dr. GRPO,
-            arXiv 2503.20783: responses times the maximum length).
+            response's tokens, then over the ``B`` responses. ``"constant"``: sum over all tokens, over ``normalizer``
+            (Dr. GRPO, arXiv 2503.20783: responses times the maximum length).
         normalizer: what the sum is divided by, when the call sees only a part of the batch: the number of tokens
             (``"token_mean"``) or responses (``"sequence_mean"``) of the whole batch. The parts' losses then add up to
             the whole's.
@@ -97,8 +97,9 @@ def clipped_surrogate(
         d`` with ``d`` the log-ratio).
 
     Raises:
-        ValueError: shapes that do not align, an unknown option, a bound that is not positive, ``"constant"`` without
-        ``normalizer``.
+        ValueError: shapes that do not align, an unknown option or one out of range, ``"constant"`` without
+            ``normalizer``, old log-probabilities or advantages that are not finite, float16 log-probabilities that
+            require a gradient, which would overflow.
 
     Example:
         >>> old = torch.zeros(1, 2); new = torch.zeros(1, 2, requires_grad=True)
@@ -108,14 +109,15 @@ def clipped_surrogate(
     """
     check_choice("aggregation", aggregation, get_args(Aggregation))
     check_number("epsilon_low", epsilon_low, minimum=0.0, maximum=1.0, exclusive=True)
-    check_number("epsilon_high", epsilon_high, minimum=0.0, exclusive=True)
+    check_number("epsilon_high", epsilon_high, minimum=0.0, maximum=MAX_EPSILON, exclusive=True)
     if aggregation == "constant" and normalizer is None:
         raise ValueError(
             "aggregation='constant' needs normalizer: the constant that the summed loss is divided by; got None"
         )
     _check_shapes(logprobs, old_logprobs, advantages, mask)
-
     mask = mask.bool()
+    _check_values(logprobs, old_logprobs, advantages, mask, normalizer)
+
     weight = importance_ratio(logprobs, old_logprobs, mask, ratio=ratio)
     advantages = advantages.detach().to(weight.dtype)
     advantages = torch.where(mask, advantages if advantages.ndim == 2 else advantages[:, None], 0.0)
@@ -124,8 +126,6 @@ def clipped_surrogate(
 
     if aggregation == "sequence_mean":
         objective = objective.sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-    if isinstance(normalizer, int | float):
-        check_number("normalizer", normalizer, minimum=0.0, exclusive=True)
     if normalizer is None:
         normalizer = mask.sum().clamp(min=1) if aggregation == "token_mean" else max(len(mask), 1)
     loss = -objective.sum() / normalizer
@@ -168,7 +168,7 @@ class ClippedSurrogate:
         check_choice("ratio", self.ratio, get_args(Ratio))
         check_choice("aggregation", self.aggregation, get_args(Aggregation))
         check_number("epsilon_low", self.epsilon_low, minimum=0.0, maximum=1.0, exclusive=True)
-        check_number("epsilon_high", self.epsilon_high, minimum=0.0, exclusive=True)
+        check_number("epsilon_high", self.epsilon_high, minimum=0.0, maximum=MAX_EPSILON, exclusive=True)
 
     def __call__(
         self,
@@ -212,6 +212,34 @@ def _check_shapes(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, ma
         if list(value.shape) not in allowed:
             expected = " or ".join(map(str, allowed))
             raise ValueError(f"{name} must align with logprobs {shape}: expected {expected}, got {list(value.shape)}")
+
+
+def _check_values(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, normalizer: float | Tensor | None
+) -> None:
+    """Refuse data without a finite loss or gradient. A NaN in ``logprobs`` passes: it is the policy that is broken."""
+    for name, value in (("logprobs", logprobs), ("old_logprobs", old_logprobs), ("advantages", advantages)):
+        if not value.is_floating_point():
+            raise ValueError(f"{name} must be floating point; got {value.dtype}")
+    if logprobs.dtype == torch.float16 and logprobs.requires_grad:
+        raise ValueError(
+            "logprobs must be float32, float64 or bfloat16 to be trained through: a ratio's gradient leaves float16; "
+            "got torch.float16 (logprob_and_entropy takes logits of any dtype and gives float32)"
+        )
+    if normalizer is not None:
+        low, high = NORMALIZERS
+        check_number("normalizer", float(normalizer), minimum=low, maximum=high)
+    live = mask if advantages.ndim == 2 else mask.any(dim=1)
+    wrong = {"old_logprobs": ~old_logprobs.isfinite() & mask, "advantages": ~(advantages.abs() <= MAX_REWARD) & live}
+    if not bool(torch.stack([bad.any() for bad in wrong.values()]).any()):  # one wait for the device, not two
+        return
+    for name, expected, value in (
+        ("old_logprobs", "finite", old_logprobs),
+        ("advantages", f"finite and at most {MAX_REWARD:g}", advantages),
+    ):
+        if bool(wrong[name].any()):
+            place = wrong[name].nonzero()[0].tolist()
+            raise ValueError(f"{name} must be {expected} where mask is 1; got {value[tuple(place)].item()} at {place}")
 
 
 def _diagnostics(

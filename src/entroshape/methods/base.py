@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_number
+from entroshape.credit.bounds import MAX_REWARD
 from entroshape.credit.overlong import GroupRelativeOverlong, Overlong, SoftOverlong
+from entroshape.credit.sets import statistics_dtype
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.rollouts import Rollouts
 
@@ -89,7 +91,7 @@ class Method(ABC):
     ``GroupRelativeOverlong`` (Appendix D)."""
 
     def __post_init__(self) -> None:
-        check_number("success_threshold", self.success_threshold)
+        check_number("success_threshold", self.success_threshold, minimum=-MAX_REWARD, maximum=MAX_REWARD)
         if not (self.overlong is None or isinstance(self.overlong, SoftOverlong | GroupRelativeOverlong)):
             raise ValueError(f"overlong must be a SoftOverlong, a GroupRelativeOverlong or None; got {self.overlong!r}")
 
@@ -144,8 +146,11 @@ class Method(ABC):
         return self.is_success(rollouts.rewards) if rollouts.success is None else rollouts.success
 
     def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
-        """``[B]`` the rewards before any shaping: the raw ones, each with its overlong punishment."""
-        return self._punished(rollouts.rewards, rollouts, success)
+        """``[B]`` the rewards before any shaping: the raw ones, each with its overlong punishment.
+
+        In :func:`~entroshape.credit.sets.statistics_dtype`, as all that is worked out per response.
+        """
+        return self._punished(rollouts.rewards.to(statistics_dtype(rollouts.rewards)), rollouts, success)
 
     def _punished(self, rewards: Tensor, rollouts: Rollouts, success: Tensor) -> Tensor:
         if self.overlong is None:
@@ -167,9 +172,10 @@ class FailurePunished(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("failure_reward", self.failure_reward, maximum=0.0)
+        check_number("failure_reward", self.failure_reward, minimum=-MAX_REWARD, maximum=0.0)
 
     def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
         """``[B]`` a success's raw reward, a failure's ``failure_reward``, each with its overlong punishment."""
-        rewards = torch.where(success, rollouts.rewards, self.failure_reward)
+        raw = rollouts.rewards
+        rewards = torch.where(success, raw.to(statistics_dtype(raw)), self.failure_reward)
         return self._punished(rewards, rollouts, success)

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from entroshape.credit.comparison import set_ids, set_sum
 from entroshape.credit.normalization import normalized_advantages
+from entroshape.credit.sets import set_ids, set_sum
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit, Method
 from entroshape.rollouts import Rollouts
@@ -62,9 +62,9 @@ class GRPO(Method):
         success = self.success(rollouts)
         rewards = self.base_rewards(rollouts, success)
         every = torch.ones_like(success)[:, None]
-        advantages = normalized_advantages(rewards[:, None], every, success, rollouts.group, normalization="joint")[
-            :, 0
-        ]
+        (advantages,) = normalized_advantages(
+            rewards[:, None], every, success, rollouts.group, normalization="joint"
+        ).unbind(dim=1)
         ids, count = set_ids(rollouts.group)
         silent = set_sum(advantages.abs(), ids, count)[ids] == 0
-        return Credit(rewards, advantages, self.loss_mask(rollouts), success, silent)
+        return Credit(rewards.float(), advantages, self.loss_mask(rollouts), success, silent)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
-from torch import Tensor
 
 from entroshape.checks import check_choice, check_number
-from entroshape.credit._blocks import by_rows, zeroed
-from entroshape.credit.comparison import Mean, response_weights
+from entroshape.credit.bounds import MAX_COEFFICIENT
+from entroshape.credit.comparison import Mean
+from entroshape.credit.shaping import shaped_response_rewards
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit
 from entroshape.methods.shaping import EntropyShaped
@@ -58,8 +58,8 @@ class GRPOS(EntropyShaped):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("beta1", self.beta1, minimum=0.0)
-        check_number("beta2", self.beta2, minimum=0.0)
+        check_number("beta1", self.beta1, minimum=0.0, maximum=MAX_COEFFICIENT)
+        check_number("beta2", self.beta2, minimum=0.0, maximum=MAX_COEFFICIENT)
         check_choice("sequence_entropy_mean", self.sequence_entropy_mean, get_args(Mean))
         check_choice("ratio", self.ratio, get_args(SequenceRatio))
 
@@ -73,27 +73,20 @@ class GRPOS(EntropyShaped):
             aggregation="sequence_mean",
         )
 
-    def sequence_entropies(self, values: Tensor, mask: Tensor) -> Tensor:
-        """``[B]`` a response's entropy in nats (Eq. 8) from its tokens' ``[B, T]``; 1 for an empty response."""
-        tokens = mask.sum(dim=1)
-        values = values.log() if self.sequence_entropy_mean == "geometric" else values
-        mean = zeroed(values, mask).sum(dim=1) / tokens.clamp(min=1)
-        mean = mean.exp() if self.sequence_entropy_mean == "geometric" else mean
-        return torch.where(tokens > 0, mean, 1.0)
-
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
         """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
-        signal, mask = self._signal(rollouts, generator), rollouts.mask
-        entropies = by_rows(mask, lambda rows: self.sequence_entropies(self._positive(signal[rows]), mask[rows]))
-        weights = response_weights(
-            torch.where(success, entropies, entropies.reciprocal()),
-            self._outcome_sets(rollouts, success),
-            rollouts.lengths > 0,
+        shaped = shaped_response_rewards(
+            self.base_rewards(rollouts, success),
+            self._positive(self._signal(rollouts, generator)),
+            rollouts.mask,
+            success,
+            self._sets(rollouts, self.comparison_scope),
+            beta1=self.beta1,
+            beta2=self.beta2,
             mean=self.mean,
+            sequence_entropy_mean=self.sequence_entropy_mean,
         )
-        base = self.beta1 * self.base_rewards(rollouts, success)
-        shaped = base + torch.where(success, self.beta2, -self.beta2) * weights
         every = torch.ones_like(success)[:, None]
         advantages, gated = self._normalized(shaped[:, None], every, success, rollouts)
-        return Credit(shaped, advantages[:, 0], rollouts.mask, success, gated)
+        return Credit(shaped.float(), advantages[:, 0], rollouts.mask, success, gated)

@@ -9,12 +9,17 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_choice, check_number
-from entroshape.credit._blocks import column_blocks, row_blocks, zeroed
-from entroshape.credit.comparison import Axis, comparison_weights
+from entroshape.credit._blocks import in_blocks
+from entroshape.credit.bounds import MAX_COEFFICIENT
+from entroshape.credit.comparison import Axis
+from entroshape.credit.shaping import shaped_token_rewards
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit
 from entroshape.methods.shaping import EntropyShaped
 from entroshape.rollouts import Rollouts
+
+INDEPENDENT: dict[Axis, int | None] = {"column": 1, "row": 0, "matrix": None}
+"""The dimension along which tokens are compared with nobody elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,8 @@ class GTPO(EntropyShaped):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("alpha1", self.alpha1, minimum=0.0)
-        check_number("alpha2", self.alpha2, minimum=0.0)
+        check_number("alpha1", self.alpha1, minimum=0.0, maximum=MAX_COEFFICIENT)
+        check_number("alpha2", self.alpha2, minimum=0.0, maximum=MAX_COEFFICIENT)
         check_choice("axis", self.axis, get_args(Axis))
 
     @property
@@ -67,23 +72,28 @@ class GTPO(EntropyShaped):
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
         """Shaped rewards and advantages, both ``[B, T]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
-        signal, mask = self._signal(rollouts, generator), rollouts.mask
-        sets, right = self._outcome_sets(rollouts, success), success[:, None].float()
-        base = self.alpha1 * self.base_rewards(rollouts, success)[:, None]
-        slope = self.alpha2 * (2.0 * right - 1.0)
-        shaped = torch.empty(mask.shape, device=mask.device)
-        for rows, columns in self._blocks(mask):
-            live = mask[rows, columns]
-            values = self._positive(signal[rows, columns])
-            values = (right[rows] * values).add_((1.0 - right[rows]) / values)
-            weights = comparison_weights(values, live, sets[rows], axis=self.axis, mean=self.mean)
-            shaped[rows, columns] = zeroed(weights.mul_(slope[rows]).add_(base[rows]), live)
-        advantages, gated = self._normalized(shaped, mask, success, rollouts)
-        return Credit(shaped, advantages, mask, success, gated)
 
-    def _blocks(self, mask: Tensor) -> list[tuple[slice, slice]]:
-        """Rows and columns that can be compared without the rest."""
-        whole = slice(None)
-        if self.axis == "column":
-            return [(whole, columns) for columns in column_blocks(mask)]
-        return [(rows, whole) for rows in row_blocks(mask)] if self.axis == "row" else [(whole, whole)]
+        def shaped_rewards(base: Tensor, signal: Tensor, mask: Tensor, success: Tensor, sets: Tensor) -> Tensor:
+            return shaped_token_rewards(
+                base,
+                self._positive(signal),
+                mask,
+                success,
+                sets,
+                alpha1=self.alpha1,
+                alpha2=self.alpha2,
+                axis=self.axis,
+                mean=self.mean,
+            )
+
+        shaped = in_blocks(
+            shaped_rewards,
+            INDEPENDENT[self.axis],
+            self.base_rewards(rollouts, success),
+            self._signal(rollouts, generator),
+            rollouts.mask,
+            success,
+            self._sets(rollouts, self.comparison_scope),
+        )
+        advantages, gated = self._normalized(shaped, rollouts.mask, success, rollouts)
+        return Credit(shaped, advantages, rollouts.mask, success, gated)

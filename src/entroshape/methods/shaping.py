@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_choice, check_flag, check_number
-from entroshape.credit.comparison import Mean, set_ids
+from entroshape.credit.bounds import MAX_NATS, SMALLEST_FLOOR
+from entroshape.credit.comparison import Mean
 from entroshape.credit.normalization import Normalization, normalized_advantages, one_outcome
+from entroshape.credit.sets import set_ids
 from entroshape.methods.base import FailurePunished, Scope
 from entroshape.rollouts import Rollouts
 
@@ -22,9 +24,6 @@ _OF_THE_COMPARISON = (
     "mean",
     "sequence_entropy_mean",
 )
-
-SMALLEST_FLOOR = 1e-30
-"""Its inverse, and sums of that over a batch, are finite in float32."""
 
 Signal = Literal["entropy", "surprisal", "random", "uniform"]
 
@@ -72,7 +71,7 @@ class EntropyShaped(FailurePunished):
         check_choice("normalization_scope", self.normalization_scope, get_args(Scope))
         check_choice("mean", self.mean, get_args(Mean))
         check_choice("signal", self.signal, get_args(Signal))
-        check_number("entropy_floor", self.entropy_floor, minimum=SMALLEST_FLOOR)
+        check_number("entropy_floor", self.entropy_floor, minimum=SMALLEST_FLOOR, maximum=MAX_NATS)
         check_flag("gate", self.gate)
         if self.entropy_clip is not None:
             self._check_clip()
@@ -84,8 +83,8 @@ class EntropyShaped(FailurePunished):
         if not (isinstance(self.entropy_clip, tuple | list) and len(self.entropy_clip) == 2):
             raise ValueError(f"entropy_clip must be (low, high) in nats or None; got {self.entropy_clip!r}")
         low, high = self.entropy_clip
-        check_number("entropy_clip[0]", low, minimum=0.0)
-        check_number("entropy_clip[1]", high, minimum=self.entropy_floor)
+        check_number("entropy_clip[0]", low, minimum=0.0, maximum=MAX_NATS)
+        check_number("entropy_clip[1]", high, minimum=self.entropy_floor, maximum=MAX_NATS)
         if low >= high:
             raise ValueError(f"entropy_clip must have low < high; got {self.entropy_clip!r}")
         object.__setattr__(self, "entropy_clip", (low, high))
@@ -111,10 +110,6 @@ class EntropyShaped(FailurePunished):
 
     def _sets(self, rollouts: Rollouts, scope: Scope) -> Tensor:
         return rollouts.group if scope == "group" else torch.zeros_like(rollouts.group)
-
-    def _outcome_sets(self, rollouts: Rollouts, success: Tensor) -> Tensor:
-        """``[B]`` ids of the comparison sets: the same scope and the same outcome."""
-        return 2 * set_ids(self._sets(rollouts, self.comparison_scope))[0] + success.long()
 
     def _signal(self, rollouts: Rollouts, generator: torch.Generator | None) -> Tensor:
         """``[B, T]`` what is compared, before :meth:`_positive`."""

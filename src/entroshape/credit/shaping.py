@@ -1,0 +1,136 @@
+"""Shaped rewards (Eq. 3, 5, 8 and 9 of arXiv 2508.04349v6): the outcome, and a share of entropy's redistribution.
+
+Shapes: ``B`` responses, ``T`` token positions. Entropies are in nats and positive; ``base`` is what a response earns
+for its outcome: the paper's ``r_i`` for a success and -1 for a failure, with an overlong punishment added to either.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from entroshape.credit._blocks import row_wise, zeroed
+from entroshape.credit.comparison import Axis, Mean, comparison_weights, response_weights
+from entroshape.credit.sets import outcome_sets, statistics_dtype
+
+
+def shaped_token_rewards(
+    base: Tensor,
+    entropies: Tensor,
+    mask: Tensor,
+    success: Tensor,
+    sets: Tensor,
+    *,
+    alpha1: float = 1.0,
+    alpha2: float = 0.1,
+    axis: Axis = "column",
+    mean: Mean = "arithmetic",
+) -> Tensor:
+    """GTPO's shaped rewards (Eq. 3, 5).
+
+    With the sums over the ``d_t`` (``h_t``) live responses of the same outcome::
+
+        r+_{i,t} =  alpha1 * r_i + alpha2 * d_t * H_{i,t}     / sum_k H_{k,t}         for successes
+        r-_{j,t} = -alpha1       - alpha2 * h_t * (1/H_{j,t}) / sum_k (1/H_{k,t})     for failures
+
+    Args:
+        base: ``[B]`` the responses' base rewards.
+        entropies: ``[B, T]`` positive where ``mask`` is 1, elsewhere never read.
+        mask: ``[B, T]`` bool, the live tokens.
+        success: ``[B]`` bool.
+        sets: ``[B]`` integer ids; responses with equal ids and the same outcome are compared.
+        alpha1: weight of the outcome.
+        alpha2: weight of the entropy term.
+        axis: see :func:`~entroshape.credit.comparison.comparison_weights`.
+        mean: see :func:`~entroshape.credit.comparison.comparison_weights`.
+
+    Returns:
+        ``[B, T]`` float32, 0 where ``mask`` is 0.
+
+    Example:
+        >>> H, mask = torch.tensor([[1.0], [3.0], [2.0]]), torch.ones(3, 1, dtype=torch.bool)
+        >>> base, right = torch.tensor([1.0, 1.0, -1.0]), torch.tensor([True, True, False])
+        >>> shaped_token_rewards(base, H, mask, right, torch.zeros(3, dtype=torch.long)).flatten()
+        tensor([ 1.0500,  1.1500, -1.1000])
+    """
+    right = success[:, None]
+    compared = torch.where(right, entropies, 1 / entropies)
+    weights = comparison_weights(compared, mask, outcome_sets(sets, success), axis=axis, mean=mean)
+    outcome, sign = (alpha1 * base).float()[:, None], torch.where(right, 1.0, -1.0)
+    return zeroed(outcome + alpha2 * sign * weights, mask)
+
+
+@row_wise
+def response_entropies(entropies: Tensor, mask: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
+    """A response's entropy from its tokens': ``Hbar_k = mean_t H_{k,t}`` (Eq. 8).
+
+    Args:
+        entropies: ``[B, T]`` positive where ``mask`` is 1, elsewhere never read.
+        mask: ``[B, T]`` bool, the live tokens.
+        mean: ``"arithmetic"`` (Eq. 8), or ``"geometric"``: ``(prod_t H_{k,t})^(1/|o_k|)`` (Appendix C).
+
+    Returns:
+        ``[B]`` nats in :func:`~entroshape.credit.sets.statistics_dtype`; 1 for an empty response. Equal entropies have
+        exactly themselves as their mean, however many there are.
+
+    Example:
+        >>> response_entropies(torch.tensor([[1.0, 3.0]]), torch.ones(1, 2, dtype=torch.bool)).item()
+        2.0
+    """
+    wide = statistics_dtype(entropies)
+    tokens = mask.sum(dim=1).clamp(min=1)
+    if mean == "arithmetic":
+        average = zeroed(entropies, mask).sum(dim=1, dtype=wide) / tokens
+    else:
+        largest = zeroed(entropies, mask).amax(dim=1).to(wide) if mask.shape[1] else tokens.to(wide)
+        logs = zeroed((entropies / largest[:, None].to(entropies.dtype)).log(), mask)
+        average = largest * (logs.sum(dim=1, dtype=wide) / tokens).exp()
+    return torch.where(mask.any(dim=1), average, 1.0)
+
+
+def shaped_response_rewards(
+    base: Tensor,
+    entropies: Tensor,
+    mask: Tensor,
+    success: Tensor,
+    sets: Tensor,
+    *,
+    beta1: float = 1.0,
+    beta2: float = 0.1,
+    mean: Mean = "arithmetic",
+    sequence_entropy_mean: Mean = "arithmetic",
+) -> Tensor:
+    """GRPO-S's shaped rewards (Eq. 9).
+
+    With ``Hbar`` by Eq. 8, ``n`` successes and ``m`` failures in the set::
+
+        r+_i =  beta1 * r_i + beta2 * n * Hbar_i     / sum_k Hbar_k         for successes
+        r-_j = -beta1       - beta2 * m * (1/Hbar_j) / sum_k (1/Hbar_k)     for failures
+
+    An empty response has no entropy: it keeps the neutral weight 1 and the others are compared without it.
+
+    Args:
+        base: ``[B]`` the responses' base rewards.
+        entropies: ``[B, T]`` positive where ``mask`` is 1, elsewhere never read.
+        mask: ``[B, T]`` bool, the live tokens.
+        success: ``[B]`` bool.
+        sets: ``[B]`` integer ids; responses with equal ids and the same outcome are compared.
+        beta1: weight of the outcome.
+        beta2: weight of the entropy term.
+        mean: of the responses' entropies, ``"arithmetic"`` (Eq. 9) or ``"geometric"`` (Appendix C).
+        sequence_entropy_mean: of the tokens' entropies: see :func:`response_entropies`.
+
+    Returns:
+        ``[B]`` in :func:`~entroshape.credit.sets.statistics_dtype`.
+
+    Example:
+        >>> H, mask = torch.tensor([[1.0], [3.0], [2.0]]), torch.ones(3, 1, dtype=torch.bool)
+        >>> base, right = torch.tensor([1.0, 1.0, -1.0]), torch.tensor([True, True, False])
+        >>> shaped_response_rewards(base, H, mask, right, torch.zeros(3, dtype=torch.long)).tolist()
+        [1.05, 1.15, -1.1]
+    """
+    own = response_entropies(entropies, mask, mean=sequence_entropy_mean)
+    compared = torch.where(success, own, 1 / own)
+    weights = response_weights(compared, outcome_sets(sets, success), mask.any(dim=1), mean=mean)
+    sign = torch.where(success, 1.0, -1.0)
+    return beta1 * base + beta2 * (sign * weights)
