@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from figures import FULL, amount, record
 from forks import Commands
+from pyarrow.parquet import read_table
 from safetensors.torch import load_file
 
 from entroshape.runs import RunDirectory
-from entroshape.runs.tables import read_table
 
 pytestmark = pytest.mark.slow
 
