@@ -11,9 +11,10 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from entroshape.assets import bundled_model_path
+from entroshape.assets import BUNDLED_MODELS, bundled_model_path
 from entroshape.tasks import Task
-from entroshape.training.config import BUNDLED_MODEL
+
+BUNDLED = " or ".join(BUNDLED_MODELS)
 
 
 def resolve_model(name: str) -> str:
@@ -22,7 +23,7 @@ def resolve_model(name: str) -> str:
     Raises:
         ValueError: a path that holds no model.
     """
-    if name == BUNDLED_MODEL:
+    if name in BUNDLED_MODELS:
         return str(bundled_model_path(name))
     path = Path(name).expanduser()
     if path.is_dir():
@@ -30,9 +31,7 @@ def resolve_model(name: str) -> str:
             raise ValueError(f"model: {path} holds neither config.json nor adapter_config.json; expected a saved model")
         return str(path)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ValueError(
-            f"model: no directory {path}; expected a local model, a hub id, or {BUNDLED_MODEL!r} (bundled)"
-        )
+        raise ValueError(f"model: no directory {path}; expected a local model, a hub id, or {BUNDLED} (bundled)")
     return name
 
 
@@ -81,8 +80,7 @@ def _readable(name: str) -> Iterator[None]:
         # A damaged file raises whatever the library at work has for it: SafetensorError, KeyError, AttributeError, ...
         if isinstance(error, OSError) and not Path(name).expanduser().is_dir():
             raise ValueError(
-                f"model {name!r} was not found: expected a hub id, a local directory, or {BUNDLED_MODEL!r} (bundled). "
-                f"{error}"
+                f"model {name!r} was not found: expected a hub id, a local directory, or {BUNDLED} (bundled). {error}"
             ) from error
         raise ValueError(
             f"model {name!r} cannot be read: a file of it is damaged or of another kind "

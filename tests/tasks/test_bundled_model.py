@@ -84,7 +84,8 @@ def test_success_on_held_out_problems_is_near_what_the_card_says(bundled):
 
 def test_an_unknown_model_is_refused_with_those_there_are():
     with pytest.raises(
-        ValueError, match=r"name must be one of the bundled models \(countdown-tiny\); got 'countdown-big'"
+        ValueError,
+        match=r"one of the bundled models \(countdown-tiny, countdown-search\); got 'countdown-big'",
     ):
         bundled_model_path("countdown-big")
 

@@ -127,3 +127,19 @@ def test_the_written_out_default_recipe_is_the_default():
     assert config.peak_learning_rate == TrainConfig().peak_learning_rate
     same = {"learning_rate": None, "method_options": {}}
     assert {**config.to_dict(), **same} == {**TrainConfig().to_dict(), **same}
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "rate"),
+    [
+        ("countdown", "countdown-tiny", 1e-4),
+        ("countdown_search", "countdown-search", 1.5e-4),
+        ("countdown_search?level=easy", "countdown-search", 1.5e-4),
+    ],
+)
+def test_a_task_starts_from_the_bundled_model_that_was_made_for_it_unless_told_otherwise(tmp_path, task, model, rate):
+    config = TrainConfig(task=task)
+    assert (config.model, config.peak_learning_rate) == (model, rate)
+    assert parse_train(["--task", task])[0] == config
+    assert parse_train(["--config", str(written(tmp_path, f"task: {task}")), "--steps=3"])[0].model == model
+    assert parse_train(["--task", task, "--model", "./mine"])[0].model == "./mine"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from entroshape.arguments import parse_arguments
+from entroshape.assets import bundled_model_of
 from entroshape.checks import check_choice, check_integer, check_number
 from entroshape.options import compared, option
 
@@ -29,8 +30,9 @@ class EvalConfig:
     entroshape eval --model Qwen/Qwen2.5-1.5B-Instruct --task math:math500 --samples 4 --max-completion-length 2048
     """
 
-    model: str = option("result", default="countdown-tiny")
-    """A hub id, a local directory (such as a run's model/, adapters too), or countdown-tiny (bundled)."""
+    model: str = option("result", default="bundled")
+    """A hub id, a local directory (such as a run's model/, adapters too), or a bundled model: countdown-tiny or
+    countdown-search. bundled: the one that was made for the task."""
 
     task: str = option("result", default="countdown")
     """math:aime24, math:aime25, math:math500 or math:gsm8k (from the hub; with ?from=DIR from a copy of its
@@ -75,6 +77,8 @@ class EvalConfig:
     """Write the figures to standard output as JSON, Pass@k for every k among them, and all else to standard error."""
 
     def __post_init__(self) -> None:
+        if self.model == "bundled":
+            object.__setattr__(self, "model", bundled_model_of(self.task))
         for name in ("samples", "batch_size", "problems", "max_completion_length"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), minimum=1, maximum=10_000_000)

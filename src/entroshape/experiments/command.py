@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from entroshape.assets import BUNDLED_MODELS
 from entroshape.experiments.arms import Arm, parse_arms
 from entroshape.experiments.comparison import (
     FILE,
@@ -27,7 +28,7 @@ from entroshape.experiments.table import comparison_table, counted
 from entroshape.options import affecting
 from entroshape.runs import RunDirectory
 from entroshape.training.command import parse_train
-from entroshape.training.config import BUNDLED_MODEL, TrainConfig
+from entroshape.training.config import TrainConfig
 
 
 def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: Console) -> Comparison:
@@ -168,4 +169,4 @@ def _baseline(config: CompareConfig, there: Comparison | None, arms: list[Arm]) 
 
 
 def _parallel(comparison: Comparison) -> int:
-    return (os.cpu_count() or 1) if comparison.base.model == BUNDLED_MODEL else 1
+    return (os.cpu_count() or 1) if comparison.base.model in BUNDLED_MODELS else 1

@@ -20,6 +20,7 @@ from entroshape.checks import check_integer
 from entroshape.metrics.wording import credit_number
 from entroshape.printable import printable
 from entroshape.report.credit import Response, groups_of
+from entroshape.report.kinds import credit_by_kind, kinds_table
 from entroshape.runs import RunDirectory
 
 Quantity = Literal["entropy", "shaped_reward", "advantage"]
@@ -56,6 +57,9 @@ class InspectConfig:
     tokens: int = 400
     """At most so many tokens of a response."""
 
+    by_kind: bool = False
+    """Show entropy and credit of the whole step by kind of token instead, if the task names kinds."""
+
     list: bool = False
     """List the steps that were kept and the step's groups instead."""
 
@@ -86,6 +90,12 @@ def inspect(config: InspectConfig, console: Console) -> None:
     groups = groups_of(run.read_rollouts(step))
     if config.list:
         console.print(_contents(groups, step, steps))
+        return
+    if config.by_kind:
+        kinds = credit_by_kind([row for group in groups for row in group])
+        if not kinds:
+            raise ValueError(f"by_kind: the task of {run.path} names no kinds of tokens")
+        console.print(kinds_table(kinds, f"step {step}; kept: {', '.join(map(str, steps))}"))
         return
     if config.group > len(groups):
         raise ValueError(f"group must be one of the {len(groups)} of step {step}; got {config.group}")

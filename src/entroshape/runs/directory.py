@@ -20,7 +20,7 @@ from entroshape.printable import shown
 from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
 from entroshape.runs.files import append_line, environment, held, is_aside, json_line, read_lines, write_aside
 from entroshape.runs.reading import check_numbers, parse_json, read_yaml
-from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA, read_metadata, read_table, write_table
+from entroshape.runs.tables import EVALUATION_SCHEMA, KIND, ROLLOUT_SCHEMA, read_metadata, read_table, write_table
 
 
 class RunDirectory:
@@ -193,11 +193,14 @@ class RunDirectory:
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the responses of a step with their credit, one row a response as in :data:`ROLLOUT_SCHEMA`.
 
+        All rows may also hold ``kind``, the kind of each token.
+
         Raises:
             ValueError: a missing or unknown column, a value of the wrong type, a number that is not finite, lists of
                 one response that differ in length.
         """
-        write_table(self._table_path("rollouts", step), rows, ROLLOUT_SCHEMA)
+        named = any(KIND.name in row for row in rows)
+        write_table(self._table_path("rollouts", step), rows, ROLLOUT_SCHEMA.append(KIND) if named else ROLLOUT_SCHEMA)
 
     def read_rollouts(self, step: int) -> list[dict[str, Any]]:
         """The rows of a step that :meth:`rollout_steps` lists.
@@ -206,7 +209,8 @@ class RunDirectory:
             ValueError: there are none, or the file is damaged.
         """
         self._require("rollouts", step)
-        return read_table(self._table_path("rollouts", step), ROLLOUT_SCHEMA).to_pylist()
+        path, columns = self._table_path("rollouts", step), ROLLOUT_SCHEMA.append(KIND)
+        return read_table(path, columns, optional=[KIND.name]).to_pylist()
 
     def rollout_steps(self) -> list[int]:
         """The steps whose rollouts were kept, in order."""

@@ -31,6 +31,9 @@ ROLLOUT_SCHEMA = pa.schema(
 )
 """One row a response. The lists hold one value a token, or none at all where a method has no such value."""
 
+KIND = pa.field("kind", pa.list_(pa.string()))
+"""A further column of rollouts, where the task names the kinds of its tokens."""
+
 EVALUATION_SCHEMA = pa.schema(
     {
         "problem": pa.string(),

@@ -71,8 +71,8 @@ class Task:
 
     token_kinds: TokenKinds | None = None
     """The kinds of a response's tokens, for entropy, weight and advantage by kind. It is called with the prompt as the
-    ``prompt`` column has it, and the tokens as the tokenizer spells them, special tokens included; it returns one
-    short name per token and raises for no tokens, however wrong. ``None``: the task names no kinds."""
+    model reads it, and the tokens as the tokenizer spells them, special tokens included; it returns one short name per
+    token and raises for no tokens, however wrong. ``None``: the task names no kinds."""
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -85,6 +85,22 @@ class Task:
         if not callable(self.reward) or not hasattr(self.reward, "__name__"):
             raise ValueError(f"reward of task {self.name!r} must be a function with a __name__; got {self.reward!r}")
         check_integer("max_completion_length", self.max_completion_length, minimum=1)
+
+
+def checked_kinds(kinds: Any, tokens: int) -> list[str]:
+    """What a task's ``token_kinds`` returned for ``tokens`` tokens.
+
+    Raises:
+        ValueError: it is not one text per token.
+
+    Example:
+        >>> checked_kinds(["first", "operator"], 2)
+        ['first', 'operator']
+    """
+    if not isinstance(kinds, list | tuple) or not all(isinstance(kind, str) for kind in kinds) or len(kinds) != tokens:
+        got = f"{len(kinds)} values" if isinstance(kinds, list | tuple) else type(kinds).__name__
+        raise ValueError(f"token_kinds must return a list of one text per token, {tokens} of them; got {got}")
+    return list(kinds)
 
 
 def completion_text(completion: Completion) -> str:

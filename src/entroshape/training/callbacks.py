@@ -26,6 +26,8 @@ from entroshape.engines.trl.watched import PREFIX
 from entroshape.metrics.wording import wording
 from entroshape.models import prompt_text
 from entroshape.runs import RunDirectory
+from entroshape.tasks import TokenKinds
+from entroshape.tasks.base import checked_kinds
 from entroshape.terminal import text_column
 from entroshape.training.config import TrainConfig
 from entroshape.training.divergence import DivergedError
@@ -95,12 +97,19 @@ class RunRecorder(TrainerCallback):
         config: the run's options: how many optimizer updates make a step, and whose rollouts are kept.
         tokenizer: turns token ids into what people read.
         progress: shown each step's metrics.
+        token_kinds: the task's; names the kinds of the rollouts' tokens.
     """
 
     def __init__(
-        self, run: RunDirectory, config: TrainConfig, tokenizer: PreTrainedTokenizerBase, progress: StepProgress
+        self,
+        run: RunDirectory,
+        config: TrainConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        progress: StepProgress,
+        token_kinds: TokenKinds | None = None,
     ) -> None:
         self._run, self._config, self._tokenizer, self._progress = run, config, tokenizer, progress
+        self._token_kinds = token_kinds
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
@@ -129,11 +138,17 @@ class RunRecorder(TrainerCallback):
         """Keeps the rollouts of a step with their credit, token by token."""
         step, every = record.step // self._config.updates_per_step + 1, self._config.rollouts_every
         if every and (step == 1 or step % every == 0):
-            self._run.write_rollouts(step, rollout_rows(record, step, self._tokenizer))
+            self._run.write_rollouts(step, rollout_rows(record, step, self._tokenizer, self._token_kinds))
 
 
-def rollout_rows(record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """One row a response that has a reward: tokens, entropy, shaped reward, advantage, outcome."""
+def rollout_rows(
+    record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase, token_kinds: TokenKinds | None = None
+) -> list[dict[str, Any]]:
+    """One row a response that has a reward: tokens, entropy, shaped reward, advantage, outcome, kinds of tokens.
+
+    Raises:
+        ValueError: ``token_kinds`` did not return one text per token.
+    """
     rows, credit = [], record.credit.per_token(record.mask)
     for i, live in enumerate(record.mask):
         if record.rewards[i].isnan():
@@ -155,4 +170,7 @@ def rollout_rows(record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBa
                 "gated": bool(record.credit.gated[i]),
             }
         )
+        if token_kinds is not None:
+            spelt = tokenizer.convert_ids_to_tokens(ids)
+            rows[-1]["kind"] = checked_kinds(token_kinds(rows[-1]["prompt"], spelt), len(ids))
     return rows

@@ -28,6 +28,12 @@ class TrainCommand(TrainConfig):
     resume: str | None = None
     """A run directory to go on with from its last checkpoint; it has its options, so no others are taken."""
 
+    def __post_init__(self) -> None:
+        given = self.model
+        super().__post_init__()
+        # The task may still change: the command line is read over these values.
+        object.__setattr__(self, "model", given)
+
 
 def parse_train(arguments: list[str]) -> tuple[TrainConfig, str | None]:
     """The options of a run, and the run directory to resume, if any.

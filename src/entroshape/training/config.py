@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from entroshape.assets import BUNDLED_MODELS, bundled_model_of
 from entroshape.checks import check_choice, check_integer, check_number
 from entroshape.options import option
 
-BUNDLED_MODEL = "countdown-tiny"
+OF_THE_TASK = "bundled"
 
 Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
@@ -53,13 +54,15 @@ class TrainConfig:
     """
 
     task: str = option("start", default="countdown")
-    """What to train on: countdown, reasoning_gym:NAME, jsonl:PATH (problem, answer), my_module:my_task."""
+    """What to train on: countdown, countdown_search (long chains), reasoning_gym:NAME, jsonl:PATH (problem, answer),
+    my_module:my_task."""
 
     reward: str | None = option("start", default=None)
     """Your own verifier, my_module:my_reward, instead of the task's: f(prompts, completions, **columns) -> floats."""
 
-    model: str = option("start", default=BUNDLED_MODEL)
-    """A hub id, a local directory, or countdown-tiny (bundled, 0.87 M parameters)."""
+    model: str = option("start", default=OF_THE_TASK)
+    """A hub id, a local directory, or a bundled model: countdown-tiny or countdown-search. bundled: the one that was
+    made for the task."""
 
     method: str = option("run", default="gtpo")
     """gtpo, grpo_s, grpo, dapo, dapo_forking, or a control: gtpo_uniform, gtpo_random, gtpo_surprisal."""
@@ -93,7 +96,8 @@ class TrainConfig:
     """Responses a forward and backward pass, on each device. None: all of an update. Fewer take less memory."""
 
     learning_rate: float | None = option("result", default=None)
-    """Peak learning rate. None: 1e-4 for the bundled model, 1e-5 with LoRA, else 1e-6 (the paper's)."""
+    """Peak learning rate. None: 1e-4 for countdown-tiny, 1.5e-4 for countdown-search, 1e-5 with LoRA, else 1e-6 (the
+    paper's)."""
 
     warmup_steps: int = option("result", default=3)
     """Steps over which the learning rate rises to its peak; then it stays there."""
@@ -147,9 +151,11 @@ class TrainConfig:
     """auto: an accelerator if there is one."""
 
     threads: int | None = option("start", "resources", default=None)
-    """CPU threads of torch. None: 1 for the bundled model, too small to gain from more, else torch's own choice."""
+    """CPU threads of torch. None: 1 for a bundled model, too small to gain from more, else torch's own choice."""
 
     def __post_init__(self) -> None:
+        if self.model == OF_THE_TASK:
+            object.__setattr__(self, "model", bundled_model_of(self.task))
         for name, kind in (
             ("precision", Precision),
             ("device", Device),
@@ -187,8 +193,8 @@ class TrainConfig:
         """``learning_rate``, or its default for this kind of model."""
         if self.learning_rate is not None:
             return self.learning_rate
-        if self.model == BUNDLED_MODEL:
-            return 1e-4
+        if self.model in BUNDLED_MODELS:
+            return BUNDLED_MODELS[self.model].learning_rate
         return 1e-5 if self.lora_rank else 1e-6
 
     def micro_batches(self, world_size: int) -> tuple[int, int]:

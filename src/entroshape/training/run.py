@@ -17,6 +17,7 @@ from rich.console import Console
 from transformers import PrinterCallback
 from transformers import ProgressCallback as BarOfTransformers
 
+from entroshape.assets import BUNDLED_MODELS
 from entroshape.checks import begun
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
 from entroshape.evaluation import paired_changes
@@ -28,7 +29,7 @@ from entroshape.runs.files import replace_directory
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import PlainConsole
 from entroshape.training.callbacks import RunRecorder, StepProgress
-from entroshape.training.config import BUNDLED_MODEL, TrainConfig
+from entroshape.training.config import TrainConfig
 from entroshape.training.divergence import FiniteWeights, divergence_explained
 from entroshape.training.evaluator import Evaluator
 from entroshape.training.resuming import (
@@ -60,7 +61,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
         RuntimeError: a reward function that failed, naming the step; the last checkpoint stays good.
     """
     console = console or PlainConsole()
-    if threads := config.threads or (1 if config.model == BUNDLED_MODEL else None):
+    if threads := config.threads or (1 if config.model in BUNDLED_MODELS else None):
         torch.set_num_threads(threads)
     state = PartialState(cpu=_on_cpu(config))
     load_onto_numbered_cpus()
@@ -93,7 +94,7 @@ def _carried_out(
         arguments.report_to = []  # a tracker would be told of a run without a step
 
     with StepProgress(config.steps, console) as progress:
-        recorder = RunRecorder(run, config, tokenizer, progress)
+        recorder = RunRecorder(run, config, tokenizer, progress, task.token_kinds)
         trainer = SavingTrainer(
             model,
             task.reward,
