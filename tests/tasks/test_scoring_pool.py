@@ -209,8 +209,18 @@ def test_an_answer_that_changes_the_scorer_changes_no_later_verdict(make_pool):
     assert pool.score([job(POISON), job("wrong")])[1] == 1.0, "the poison works, where a process is shared"
 
 
-def forged(reply):
-    return f"[__import__('os').write(descriptor, {reply!r}) for descriptor in range(3, 12)]"
+def forged(reply, times="range(1)"):
+    """Writes to every file that is open: to the connection on which the scores go, among them."""
+    code = f"""
+import os
+for _ in {times}:
+    for descriptor in range(64):
+        try:
+            os.write(descriptor, {reply!r})
+        except OSError:
+            pass
+"""
+    return f"exec({code!r})"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +229,6 @@ def forged(reply):
      b'{"error": "a\\nb [red]"}\n', b'{"score": "1", "answer": {}, "large": 0}\n', b"\xff\n"],
 )  # fmt: skip
 def test_a_forged_reply_that_is_no_score_costs_its_own_point(pool, reply):
-    # The list of numbers that `forged` is cannot be joined to a text: were it not for the reply, this were an error.
     assert pool.score([{**job(forged(reply)), "alone": True}, job("x")]) == [0.0, 1.0]
 
 
@@ -230,7 +239,7 @@ def test_an_answer_that_is_evaluated_can_give_itself_any_score_and_no_other_answ
 
 
 def test_endless_output_ends_with_its_job(pool):
-    endless = "[__import__('os').write(d, b'x' * 65536) for _ in iter(int, 1) for d in (4, 5, 6, 7, 8, 9)]"
+    endless = forged(b"x" * 65536, times="iter(int, 1)")
     assert pool.score([{**job(endless), "alone": True}, job("x")]) == [0.0, 1.0]
 
 
@@ -301,7 +310,8 @@ def test_workers_of_a_killed_run_end_and_never_run_the_users_script(tmp_path, st
         process_id = int(run.stdout.readline())
         processes = [process_id, *(each.pid for each in below(process_id))]
         assert len(processes) >= 2
-        assert not any("torch" in Path(f"/proc/{each}/maps").read_text() for each in processes)
+        if os.geteuid() == 0:  # what they have mapped is hidden from others
+            assert not any("torch" in Path(f"/proc/{each}/maps").read_text() for each in processes)
         run.kill()
         assert run.stdout.read() == ""
     deadline = time.monotonic() + 20

@@ -147,6 +147,25 @@ def parents_process_files(target: None) -> None:
     read_file(f"/proc/{os.getppid()}/environ")
 
 
+def process_files(target: int) -> None:
+    """The environment of the caller, the trainer, in /proc."""
+    read_file(f"/proc/{target}/environ")
+
+
+def parents_open_files(target: None) -> None:
+    """A pipe that the supervisor has open, through /proc."""
+    folder = f"/proc/{os.getppid()}/fd"
+    for number in range(3, 64):
+        try:
+            return os.close(os.open(f"{folder}/{number}", os.O_RDONLY | os.O_NONBLOCK))
+        except (FileNotFoundError, PermissionError):
+            continue
+        except OSError:
+            # Found, but it is a socket, which cannot be opened.
+            return None
+    raise NothingHappenedError
+
+
 def own_process_files(target: None) -> None:
     """Its own environment as it was at its start, in /proc."""
     read_file("/proc/self/environ")
@@ -203,6 +222,8 @@ ATTEMPTS: dict[str, Callable[[Any], None]] = {
         read_file,
         list_folder,
         parents_process_files,
+        process_files,
+        parents_open_files,
         own_process_files,
         environment_variable,
         take_memory,

@@ -128,8 +128,18 @@ def set_resource_limits(memory: int | None) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
+def drop_capabilities() -> None:
+    """Whatever the superuser may do beyond others, this process may not do any more (Linux only)."""
+    if sys.platform == "linux":
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+        ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)())
+
+
 def hide_from_children() -> None:
-    """This process's memory and environment cannot be read in /proc, where Landlock does not see to it."""
+    """This process's memory, environment and open files cannot be reached through /proc, but by a superuser.
+
+    Landlock does not see to all of that: it lets a process open the pipes of another one in the same sandbox.
+    """
     if sys.platform == "linux":
         set_dumpable = 4
         ctypes.CDLL(None).prctl(set_dumpable, 0, 0, 0, 0)

@@ -15,7 +15,13 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from entroshape.sandbox.child import Child, DiedError, HungUpError, LateError, Limits, Score
-from entroshape.sandbox.confinement import hide_from_children, readable_paths, restrict_reading, system_call_filter
+from entroshape.sandbox.confinement import (
+    drop_capabilities,
+    hide_from_children,
+    readable_paths,
+    restrict_reading,
+    system_call_filter,
+)
 
 ATTEMPTS = 2
 """Of a job whose process dies: the first may have been killed from outside."""
@@ -49,8 +55,7 @@ class Supervisor:
         self._sizes = open("/proc/self/statm") if sys.platform == "linux" else None  # noqa: SIM115
         self._filter = system_call_filter()
         landlock = restrict_reading(readable_paths())
-        if landlock is None:
-            hide_from_children()
+        hide_from_children()
         self.mechanisms = [name for name in (landlock, "seccomp" if self._filter else None) if name]
         """What confines the children, beyond resource limits."""
 
@@ -111,5 +116,6 @@ class Supervisor:
         return int(self._sizes.read().split()[0]) * resource.getpagesize()
 
     def _lock(self) -> None:
+        drop_capabilities()
         if self._filter is not None:
             self._filter.load()

@@ -35,7 +35,8 @@ class Enforced:
     """What no answer may do, such as ``"open a socket"``."""
 
     by: tuple[str, ...]
-    """What prevents it on this machine."""
+    """What prevents it on this machine. "Process attributes" are dropped capabilities, hidden process files and the
+    death signal, which every Linux has."""
 
     possible: tuple[str, ...]
     """Attempts that succeeded; empty: the rule holds."""
@@ -106,12 +107,17 @@ def _rules(private: str, folder: str) -> Iterator[Rule]:
         "read the home directory or other private files", (("list_folder", _home()), ("read_file", private)), files
     )
     yield Rule(
-        "read the environment of its parents",
-        (("environment_variable", secret), ("parents_process_files", None)),
-        files,
+        "read the environment or the open files of its parents",
+        (
+            ("environment_variable", secret),
+            ("process_files", os.getpid()),
+            ("parents_process_files", None),
+            ("parents_open_files", None),
+        ),
+        (*files, "process attributes"),
     )
     yield Rule("take more than its memory", (("take_memory", 2 * MEMORY), ("lift_limits", None)), filter_and_limits)
-    yield Rule("outlive its supervisor", (("survive_parent", None),), ("seccomp",))
+    yield Rule("outlive its supervisor", (("survive_parent", None),), ("seccomp", "process attributes"))
 
 
 def _home() -> tuple[str, list[str]]:
@@ -155,5 +161,5 @@ def sandbox_report() -> SandboxReport:
 
 
 def _present(by: tuple[str, ...], mechanisms: tuple[str, ...]) -> tuple[str, ...]:
-    named = (*mechanisms, "resource limits")
+    named = (*mechanisms, "resource limits", "process attributes")
     return tuple(full for full in named if full.startswith(by))
