@@ -23,7 +23,7 @@ from shaping import rollouts
 from side_by_side import in_child, in_turn, peak_above, table, worker_request, write
 
 from entroshape import GTPO, linear_logprob_and_entropy
-from entroshape.engines.trl.rows import gather_rows
+from entroshape.engines.trl.batch import gather_rows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import scale

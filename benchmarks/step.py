@@ -22,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
-from entroshape.engines.trl.rows import by_length
+from entroshape.engines.trl.speed import by_length
 from entroshape.models import load_model
 from entroshape.tasks import load_task
 

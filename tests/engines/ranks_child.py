@@ -11,8 +11,8 @@ from entroshape.engines.trl import ShapedGRPOTrainer
 class Watched(ShapedGRPOTrainer):
     """Keeps what was handed to the loss on this rank."""
 
-    def _hand_over(self, output, batch, credit):
-        super()._hand_over(output, batch, credit)
+    def _shape(self, output, batch):
+        super()._shape(output, batch)
         weights = torch.cat([p.detach().flatten() for p in self.model.parameters()])
         kept = {"advantages", "num_items_in_batch", "tool_mask"}
         kept |= {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask"}

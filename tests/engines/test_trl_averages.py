@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_trainer
 
-from entroshape.engines.trl.averages import TokenMeans
+from entroshape.engines.trl.speed import TokenMeans
 
 LOGGED = ("entropy", "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
 

@@ -12,8 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from entroshape import DAPO, GTPO
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
-from entroshape.engines.trl.seams import SEAMS, check_seams
-from entroshape.engines.trl.watched import BESIDE_THE_TOKENS
+from entroshape.engines.trl.compat import MODEL_INPUTS, SEAMS, check_seams
 
 
 @pytest.mark.parametrize(
@@ -231,10 +230,10 @@ def test_trl_has_the_attributes_and_output_keys_that_the_engine_reads(tmp_path):
         assert hasattr(trainer, name), f"GRPOTrainer.{name} is gone"
     assert {"prompt", "completion", "rewards", "advantages", "extra"} <= set(trainer._logs)
     parameters = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
-    assert set(BESIDE_THE_TOKENS) <= set(parameters)
+    assert set(MODEL_INPUTS) <= set(parameters)
     source = inspect.getsource(GRPOTrainer._compute_loss)
     for name in ("old_per_token_logps", "importance_sampling_ratio", "tool_mask", "num_items_in_batch", "advantages",
-                 "current_gradient_accumulation_steps", "router_aux_loss_coef", *BESIDE_THE_TOKENS):  # fmt: skip
+                 "current_gradient_accumulation_steps", "router_aux_loss_coef", *MODEL_INPUTS):  # fmt: skip
         assert name in source, f"TRL's loss no longer reads {name}"
     ids, mask = GRPOTrainer._generate(trainer, ["1 2"])[1:3]
     assert isinstance(ids[0], list)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import even_sum, even_sum_of_even_prompts, rows, tiny_dataset, tiny_trainer
 
-from entroshape.engines.trl.rows import join_rows, take_rows
-from entroshape.engines.trl.sampling import chosen_groups, refill_indices
+from entroshape.engines.dynamic_sampling import chosen_groups, refill_indices
+from entroshape.engines.trl.batch import join_rows, take_rows
 
 
 def refilling(tmp_path, records, reward=even_sum_of_even_prompts, **options):

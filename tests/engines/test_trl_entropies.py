@@ -9,20 +9,18 @@ from trl import GRPOConfig, GRPOTrainer
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_sampler_old_logprob_pass_and_own_pass_agree(tmp_path, temperature):
-    trainer = tiny_trainer(
-        tmp_path,
-        entropy_source="sampler",
-        temperature=temperature,
-        per_device_train_batch_size=8,
-        steps_per_generation=2,
-    )
-    assert trainer._scores_old_logprobs
-    output, _ = trainer._sample(rows(trainer))
-    mask = output["completion_mask"].bool()
-    recorded, piggybacked = output["entropies"], trainer._scored_entropies
-    own = trainer._score(output)[1]
-    assert (recorded - own)[mask].abs().max() < 1e-4
-    assert (piggybacked - own)[mask].abs().max() < 1e-4
+    geometry = {"per_device_train_batch_size": 8, "steps_per_generation": 2}
+    found = {}
+    for source in ("sampler", "auto"):
+        trainer = tiny_trainer(tmp_path, entropy_source=source, temperature=temperature, **geometry)
+        assert trainer._sources.recorded == (source == "sampler")
+        torch.manual_seed(0)
+        found[source], _ = trainer._sample(rows(trainer))
+    assert torch.equal(found["sampler"]["completion_ids"], found["auto"]["completion_ids"])
+    mask = found["auto"]["completion_mask"].bool()
+    own = trainer._score(found["auto"])[1]
+    for output in found.values():
+        assert (output["entropies"] - own)[mask].abs().max() < 1e-4
     assert own[mask].std() > 0.05  # or agreement would mean nothing
 
 
@@ -125,7 +123,7 @@ def test_old_logprobs_of_the_sampler_are_those_of_the_scoring_pass_that_they_sav
         def count(*_, source=source):
             runs[source] += 1
 
-        trainer.sampled_model().register_forward_hook(count)
+        trainer._sampled_model.register_forward_hook(count)
         outputs[source] = trainer._sample(rows(trainer))[0]
     live = outputs["sampler"]["completion_mask"].bool()
     assert torch.equal(outputs["sampler"]["completion_ids"], outputs["recompute"]["completion_ids"])
@@ -167,7 +165,7 @@ def test_entropies_of_a_bf16_model_are_finite_and_close_to_those_of_fp32(tmp_pat
 
 
 def test_the_recorder_pairs_entropies_with_tokens_or_says_that_it_cannot():
-    from entroshape.engines.trl.recorder import SamplerRecorder
+    from entroshape.engines.trl.sampler import SamplerRecorder
 
     model = tiny_model()
     prompts, mask = torch.tensor([[0, 5], [6, 7]]), torch.tensor([[1, 1], [1, 0]])
@@ -195,7 +193,7 @@ def test_the_recorder_pairs_entropies_with_tokens_or_says_that_it_cannot():
 
 
 def test_the_recorder_notices_that_another_token_was_fed_back_than_the_one_that_was_sampled():
-    from entroshape.engines.trl.recorder import SamplerRecorder
+    from entroshape.engines.trl.sampler import SamplerRecorder
 
     model = tiny_model()
     prompts, tokens = torch.tensor([[5], [6]]), torch.tensor([[8, 9], [3, 4]])

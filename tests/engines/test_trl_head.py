@@ -6,7 +6,7 @@ from tiny import even_sum, rows, tiny_dataset, tiny_model, tiny_tokenizer, tiny_
 from torch import nn
 from trl import GRPOConfig, GRPOTrainer
 
-from entroshape.engines.trl.head import tile_head
+from entroshape.engines.trl.speed import tile_head
 
 
 def batch(seed=0):
@@ -66,8 +66,7 @@ def test_log_probabilities_entropies_and_gradients_are_trls(tmp_path, change, te
     for ours in (False, True):
         trainer = trl_trainer(tmp_path, change(tiny_model()), temperature)
         if ours:
-            trainer.sampled_model = lambda trainer=trainer: trainer.model
-            assert tile_head(trainer)
+            assert tile_head(trainer.model, temperature)
         found.append(loss_and_gradients(trainer, *batch()))
     (logps, entropies, grads), (own_logps, own_entropies, own_grads) = found
     torch.testing.assert_close(own_logps, logps, atol=1e-5, rtol=1e-5)
@@ -78,12 +77,12 @@ def test_log_probabilities_entropies_and_gradients_are_trls(tmp_path, change, te
 
 
 def calls_of_ours(trainer, monkeypatch):
-    from entroshape.engines.trl import head
+    from entroshape.engines.trl import speed
 
     calls = []
-    original = head.linear_logprob_and_entropy
+    original = speed.linear_logprob_and_entropy
     monkeypatch.setattr(
-        head, "linear_logprob_and_entropy", lambda *a, **k: calls.append(len(a[0])) or original(*a, **k)
+        speed, "linear_logprob_and_entropy", lambda *a, **k: calls.append(len(a[0])) or original(*a, **k)
     )
     output = trainer._generate_and_score_completions(rows(trainer))
     trainer.current_gradient_accumulation_steps = 1
@@ -108,8 +107,7 @@ def test_it_steps_aside_where_logits_are_changed_after_the_output_layer(tmp_path
     model = tiny_model()
     model.config.final_logit_softcapping = 5.0
     trainer = trl_trainer(tmp_path, model, 1.0)
-    trainer.sampled_model = lambda: trainer.model
-    assert not tile_head(trainer)
+    assert not tile_head(trainer.model, 1.0)
 
 
 def test_an_adapted_model_uses_it_beside_its_frozen_output_layer(tmp_path, monkeypatch):

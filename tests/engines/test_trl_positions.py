@@ -5,7 +5,7 @@ import torch
 from tiny import NUMBERS, even_sum_of_even_prompts, tiny_model, tiny_trainer
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from entroshape.engines.trl import positions
+from entroshape.engines.trl import speed
 
 
 def model_with_absolute_positions():
@@ -57,19 +57,19 @@ def test_a_policy_that_has_not_moved_has_the_log_probabilities_that_it_sampled_w
 
 def test_only_a_model_that_padding_moves_gets_positions_and_then_it_does_not_move(tmp_path):
     rotary, absolute = tiny_model(), model_with_absolute_positions()
-    assert not positions._moves_with_padding(rotary)
-    assert positions._moves_with_padding(absolute)
+    assert not speed._moves_with_padding(rotary)
+    assert speed._moves_with_padding(absolute)
     for model, hooks in ((rotary, 0), (absolute, 1)):
         trainer = tiny_trainer(tmp_path, model=model)
-        assert trainer.pads_without_effect
+        assert trainer._taking["cut_prompts"]
         assert len(model._forward_pre_hooks) == hooks
-        assert not positions._moves_with_padding(model)
+        assert not speed._moves_with_padding(model)
 
 
 def test_a_model_that_padding_moves_whatever_its_positions_is_warned_of_and_prompts_stay_as_sampled(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(positions, "_moves_with_padding", lambda model: True)
+    monkeypatch.setattr(speed, "_moves_with_padding", lambda model: True)
     with pytest.warns(UserWarning, match="LlamaForCausalLM says of a token depends on how far its prompt is padded"):
         trainer = trained(tmp_path, "rotary")
     assert len({tuple(batch["prompt_ids"].shape) for batch in trainer._buffered_inputs}) == 1

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_trainer
 
-from entroshape.engines.trl.rows import by_length
+from entroshape.engines.trl.speed import by_length
 
 
 def micro_batches(lengths, prompts, size):

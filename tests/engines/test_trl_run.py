@@ -82,7 +82,7 @@ def test_evaluation_in_between_counts_for_no_phase_of_training(tmp_path):
     trainer = tiny_trainer(tmp_path, per_device_eval_batch_size=8)
     trainer.train()
     trainer.evaluate(eval_dataset=tiny_dataset(4))
-    assert not trainer._seconds
+    assert not trainer._clock.seconds
 
 
 def test_the_optimizers_step_counts_as_updating(tmp_path):
@@ -90,7 +90,7 @@ def test_the_optimizers_step_counts_as_updating(tmp_path):
     calls = []
 
     def step(*_):
-        calls.append(trainer._seconds["updating"])
+        calls.append(trainer._clock.seconds["updating"])
 
     trainer.create_optimizer()
     trainer.optimizer.register_step_post_hook(step)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny import tiny_trainer
 
-from entroshape.engines.trl.watched import PREFIX
+from entroshape.engines.decisions import PREFIX
 
 SHAPING = {"success_rate", "entropy", "entropy_success", "entropy_failure", "gated_groups", "shaped_spread"}
 

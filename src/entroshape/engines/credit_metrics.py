@@ -43,3 +43,30 @@ def credit_metrics(credit: Credit, *, mask: Tensor, group: Tensor, entropies: Te
     if spreads:
         metrics["shaped_spread"] = torch.stack(spreads).mean().item()
     return metrics
+
+
+def sampling_metrics(
+    rewards: Tensor, success: Tensor, tokens: Tensor | None = None, cut: Tensor | None = None
+) -> dict[str, float]:
+    """Figures of everything that was sampled: what the policy does, not what it is trained on.
+
+    Args:
+        rewards: ``[B]`` raw rewards; NaN where there is none.
+        success: ``[B]`` bool: :meth:`entroshape.Method.is_success` of the rewards.
+        tokens: ``[B]`` how many tokens the policy wrote, where that is known.
+        cut: ``[B]`` bool: whether the limit cut the completion, where that is known.
+
+    Returns:
+        ``responses``, ``reward`` and ``success_rate`` (over those with a reward; left out if there are none),
+        ``completion_length`` (tokens), ``share_cut``.
+    """
+    metrics = {"responses": float(len(rewards))}
+    known = ~rewards.isnan()
+    if bool(known.any()):
+        metrics["reward"] = rewards[known].mean().item()
+        metrics["success_rate"] = success[known].float().mean().item()
+    if tokens is not None:
+        metrics["completion_length"] = tokens.float().mean().item()
+    if cut is not None:
+        metrics["share_cut"] = cut.float().mean().item()
+    return metrics

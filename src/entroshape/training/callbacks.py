@@ -21,8 +21,8 @@ from rich.progress import (
 )
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from entroshape.engines.decisions import PREFIX
 from entroshape.engines.trl import StepRecord
-from entroshape.engines.trl.watched import PREFIX
 from entroshape.metrics.wording import wording
 from entroshape.models import prompt_text
 from entroshape.runs import RunDirectory
@@ -136,7 +136,7 @@ class RunRecorder(TrainerCallback):
 
     def on_rollouts(self, record: StepRecord) -> None:
         """Keeps the rollouts of a step with their credit, token by token."""
-        step, every = record.step // self._config.updates_per_step + 1, self._config.rollouts_every
+        step, every = record.step, self._config.rollouts_every
         if every and (step == 1 or step % every == 0):
             self._run.write_rollouts(step, rollout_rows(record, step, self._tokenizer, self._token_kinds))
 

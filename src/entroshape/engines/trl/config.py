@@ -10,11 +10,14 @@ from trl import GRPOConfig
 
 from entroshape.checks import check_choice, check_integer
 from entroshape.credit.overlong import GroupRelativeOverlong
-from entroshape.engines.trl.refusals import ANOTHER_POLICY, check_generation_kwargs
+from entroshape.engines.decisions import decided_by_method, host_aggregation
+from entroshape.engines.full_distribution import ANOTHER_POLICY, NEUTRAL, VLLM_NEUTRAL, reshaping
 from entroshape.methods import Method, build_method, method_options
 
 ENTROPY_SOURCES = ("auto", "sampler", "scoring")
 OLD_LOGPROBS = ("recompute", "sampler")
+LOSS_TYPES = {"token_mean": "dapo", "sequence_mean": "grpo"}
+"""How our losses add up, and TRL's ``loss_type``."""
 
 
 @dataclass
@@ -49,14 +52,17 @@ class ShapedGRPOConfig(GRPOConfig):
     )
     max_refills: int = field(
         default=3,
-        metadata={"help": "At most so many refill rounds a step; what is still missing then is gated, and counted."},
+        metadata={
+            "help": "The most refill rounds per step. Groups that have one outcome even then get no credit; a metric "
+            "counts them."
+        },
     )
     entropy_source: str = field(
         default="auto",
         metadata={
             "help": "Where the sampling policy's entropies come from. auto: the old-log-probability pass if TRL "
-            "makes one, else the sampler, else a pass of their own. sampler: recorded while sampling. scoring: always "
-            "a scoring pass."
+            "makes one, else the sampler, else a scoring pass. sampler: recorded while sampling. scoring: always a "
+            "scoring pass."
         },
     )
     old_logprobs: str = field(
@@ -110,7 +116,7 @@ class ShapedGRPOConfig(GRPOConfig):
     def _take_loss_from_method(self) -> None:
         surrogate = self.credit_method.surrogate
         decided: dict[str, Any] = {
-            "loss_type": {"token_mean": "dapo", "sequence_mean": "grpo"}[surrogate.aggregation],
+            "loss_type": host_aggregation(self.credit_method, LOSS_TYPES, "TRL"),
             "importance_sampling_level": "sequence" if surrogate.ratio == "sequence_geometric" else "token",
             "epsilon": surrogate.epsilon_low,
             "epsilon_high": surrogate.epsilon_high,
@@ -118,10 +124,8 @@ class ShapedGRPOConfig(GRPOConfig):
         for name, value in decided.items():
             given = getattr(self, name)
             if given is not None and given != value:
-                raise ValueError(
-                    f"{name} is decided by the method: {type(self.method).__name__} has {value!r}, got {given!r}. "
-                    "Leave it unset, or set the method's own option (epsilon_low, epsilon_high, ratio)."
-                )
+                advice = "Leave it unset, or set the method's own option (epsilon_low, epsilon_high, ratio)."
+                raise decided_by_method(name, self.credit_method, value, given, advice)
             setattr(self, name, value)
 
     def _refuse_what_has_no_effect(self) -> None:
@@ -152,15 +156,14 @@ class ShapedGRPOConfig(GRPOConfig):
 
     def _refuse_other_policies(self) -> None:
         """Entropies are of the full, temperature-scaled distribution: the tokens have to be sampled from just that."""
-        for name, full in (
-            ("top_p", (1.0,)),
-            ("top_k", (0, -1) if self.use_vllm else (0,)),  # left at None, transformers takes its own default: 50
-            ("min_p", (None, 0.0)),
-            ("repetition_penalty", (1.0,)),
-        ):
-            if getattr(self, name) not in full:
-                raise ValueError(f"{name} must be {full[0]!r}, got {getattr(self, name)!r}: {ANOTHER_POLICY}")
-        check_generation_kwargs(self.generation_kwargs or ())
+        neutral = VLLM_NEUTRAL if self.use_vllm else NEUTRAL
+        for name in ("top_p", "top_k", "min_p", "repetition_penalty"):
+            # Left at None, transformers takes its own default for top_k: 50.
+            unset = (None,) if name == "min_p" else ()
+            if getattr(self, name) not in (*neutral[name], *unset):
+                raise ValueError(f"{name} must be {neutral[name][0]!r}, got {getattr(self, name)!r}: {ANOTHER_POLICY}")
+        if names := reshaping(self.generation_kwargs or ()):
+            raise ValueError(f"generation_kwargs must not hold {', '.join(names)}: {ANOTHER_POLICY}")
         if self.vllm_structured_outputs_regex is not None:
             raise ValueError(
                 f"vllm_structured_outputs_regex must be None, got {self.vllm_structured_outputs_regex!r}: "

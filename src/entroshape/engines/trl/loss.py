@@ -1,54 +1,78 @@
-"""GRPO-S's loss with the arithmetic sequence ratio (Eq. 10, 11), which TRL does not have."""
+"""GRPO-S's loss with the arithmetic sequence ratio (Eq. 10, 11), which TRL does not have. Tensors in, tensors out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from entroshape.engines.trl.trainer import ShapedGRPOTrainer
+from entroshape.credit.surrogate import ClippedSurrogate
 
 
-def sequence_surrogate_loss(trainer: ShapedGRPOTrainer, model: Any, inputs: dict[str, Any]) -> Tensor:
-    """The method's surrogate for one micro-batch, scaled for accumulation, with TRL's clip metrics logged.
-
-    Every micro-batch of a step has the same number of responses, so the mean of their means is the mean over all.
-    """
-    mask = loss_mask(inputs)
-    logprobs, entropies, aux_loss = trainer._evaluate_tokens(model, inputs, compute_aux_loss=trainer.aux_loss_enabled)
-    old_logprobs = inputs.get("old_per_token_logps", logprobs.detach())
-    advantages = inputs["advantages"]
-    if "importance_sampling_ratio" in inputs:
-        # The objective is linear in the advantage, so a response's correction for the sampler's mismatch scales it.
-        correction = (inputs["importance_sampling_ratio"] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-        advantages = advantages * correction
-    loss, diagnostics = trainer.method.surrogate(logprobs, old_logprobs, advantages, mask)
-    accumulation = trainer.current_gradient_accumulation_steps
-    loss = loss / accumulation
-    if aux_loss is not None:
-        loss = loss + trainer.router_aux_loss_coef * aux_loss / accumulation
-        trainer._metrics["train"]["aux_loss"].append(trainer.accelerator.gather(aux_loss.detach()).mean().item())
-    _log_clipping(trainer, diagnostics, entropies, mask)
-    return loss
-
-
-def loss_mask(inputs: dict[str, Any]) -> Tensor:
+def loss_mask(inputs: Mapping[str, Any]) -> Tensor:
     """``[B, T]`` 0/1: the tokens that TRL's losses, and ours, run over."""
     mask: Tensor = inputs["completion_mask"]
     return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
 
 
+def sequence_loss(
+    surrogate: ClippedSurrogate,
+    logprobs: Tensor,
+    entropies: Tensor,
+    aux_loss: Tensor | None,
+    inputs: Mapping[str, Any],
+    *,
+    aux_weight: float | None,
+    gather: Callable[[Tensor], Tensor],
+    add_up: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, dict[str, float]]:
+    """The surrogate of one micro-batch, and what TRL's own loss would log, under TRL's names.
+
+    Every micro-batch of an update has the same number of responses, so the mean of their losses is the update's.
+
+    Args:
+        surrogate: the method's.
+        logprobs: ``[B, T]`` under the policy being trained.
+        entropies: ``[B, T]`` nats, likewise.
+        aux_loss: a router's, if the model has one.
+        inputs: TRL's micro-batch: ``advantages`` ``[B, T]``, masks, and where there are any ``old_per_token_logps``
+            ``[B, T]`` and ``importance_sampling_ratio`` (``[B, 1]`` or ``[B, T]``, between vLLM and the policy).
+        aux_weight: of the router's loss; ``None`` without one.
+        gather: the values of all ranks.
+        add_up: the sum over all ranks.
+    """
+    mask = loss_mask(inputs)
+    advantages = inputs["advantages"][:, 0]  # a response's own stands on each of its tokens
+    if "importance_sampling_ratio" in inputs:
+        # The objective is linear in the advantage, so a response's mean correction scales it.
+        correction = (inputs["importance_sampling_ratio"] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        advantages = advantages * correction
+    old_logprobs = inputs.get("old_per_token_logps", logprobs.detach())
+    loss, diagnostics = surrogate(logprobs, old_logprobs, advantages, mask)
+    metrics = _figures(diagnostics, entropies, mask, gather, add_up)
+    if aux_loss is not None and aux_weight is not None:
+        loss = loss + aux_weight * aux_loss
+        metrics["aux_loss"] = gather(aux_loss.detach()).mean().item()
+    return loss, metrics
+
+
 @torch.no_grad()
-def _log_clipping(trainer: ShapedGRPOTrainer, diagnostics: dict[str, Tensor], entropies: Tensor, mask: Tensor) -> None:
-    """The metrics that TRL's own loss logs, under TRL's names."""
-    gather, metrics = trainer.accelerator.gather, trainer._metrics["train"]
+def _figures(
+    diagnostics: Mapping[str, Tensor],
+    entropies: Tensor,
+    mask: Tensor,
+    gather: Callable[[Tensor], Tensor],
+    add_up: Callable[[Tensor], Tensor],
+) -> dict[str, float]:
     low, high = gather(diagnostics["clip_low"]), gather(diagnostics["clip_high"])
-    metrics["clip_ratio/low_mean"].append(low.mean().item())
-    metrics["clip_ratio/high_mean"].append(high.mean().item())
-    metrics["clip_ratio/region_mean"].append((low + high).mean().item())
-    metrics["clip_ratio/low_min"].append(float(bool((low == 1).all())))
-    metrics["clip_ratio/high_max"].append(float(bool((high > 0).any())))
-    totals = trainer.accelerator.reduce(torch.stack([(entropies * mask).sum(), mask.sum().float()]), reduction="sum")
-    metrics["entropy"].append((totals[0] / totals[1].clamp(min=1)).item())
+    total, tokens = add_up(torch.stack([(entropies * mask).sum(), mask.sum().float()]))
+    return {
+        "clip_ratio/low_mean": low.mean().item(),
+        "clip_ratio/high_mean": high.mean().item(),
+        "clip_ratio/region_mean": (low + high).mean().item(),
+        "clip_ratio/low_min": float(bool((low == 1).all())),
+        "clip_ratio/high_max": float(bool((high > 0).any())),
+        "entropy": (total / tokens.clamp(min=1)).item(),
+    }

@@ -16,7 +16,10 @@ class StepRecord:
     """The rollouts of one step, of all ranks, as they were trained on. ``B`` responses, ``T`` token positions."""
 
     step: int
-    """The optimizer step before which they were sampled (TRL's ``global_step``)."""
+    """Which sampled batch of the run this is, from 1: a step as entroshape counts them."""
+
+    update: int
+    """How many optimizer updates came before (TRL's ``global_step``)."""
 
     prompts: Sequence[Any]
     """``B`` prompts, as in the dataset."""

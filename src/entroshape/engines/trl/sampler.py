@@ -1,7 +1,9 @@
-"""Entropies and log-probabilities of the sampling policy, read off the logits that sampling computes anyway."""
+"""The sampling policy's entropies and log-probabilities: where they come from, and the recorder of the sampler."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -10,6 +12,116 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from entroshape.credit.entropy import logprob_and_entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where the sampling policy's entropies and log-probabilities come from, given what TRL does anyway."""
+
+    recorded: bool
+    """They are read off the logits while sampling."""
+
+    recorded_old_logprobs: bool
+    """The recorded log-probabilities stand in for TRL's scoring pass."""
+
+
+def chosen_sources(entropy_source: str, old_logprobs: str, *, watchable: bool, scores_old_logprobs: bool) -> Sources:
+    """The cheapest sources that the settings allow.
+
+    Args:
+        entropy_source: ``"auto"``, ``"sampler"`` or ``"scoring"``.
+        old_logprobs: ``"recompute"`` or ``"sampler"``.
+        watchable: whether sampling is one call of transformers' ``generate``, whose logits can be seen.
+        scores_old_logprobs: whether TRL makes an old-log-probability pass, which gives entropies for free.
+
+    Raises:
+        ValueError: something is to come from the sampler that cannot, or that nothing would use.
+    """
+    for setting, value, default in (
+        ("entropy_source", entropy_source, "auto"),
+        ("old_logprobs", old_logprobs, "recompute"),
+    ):
+        if value == "sampler" and not watchable:
+            raise ValueError(
+                f"{setting}='sampler' needs transformers' generate without tools or rollout_func; use "
+                f"{setting}={default!r}"
+            )
+    if old_logprobs == "sampler" and not scores_old_logprobs:
+        raise ValueError(
+            "old_logprobs='sampler' would have no effect: every batch serves one optimizer step, so TRL needs no old "
+            "log-probabilities; leave it at 'recompute'"
+        )
+    wanted = entropy_source == "sampler" or (entropy_source == "auto" and not scores_old_logprobs)
+    instead = old_logprobs == "sampler"
+    return Sources(recorded=(wanted or instead) and watchable, recorded_old_logprobs=instead)
+
+
+@dataclass(kw_only=True)
+class Observed:
+    """What is seen of one round while TRL samples and scores it."""
+
+    recorder: SamplerRecorder | None = None
+    """Of the sampling, if it was recorded."""
+
+    rewards: Tensor | None = None
+    """``[B, F]`` of all ranks."""
+
+    entropies: Tensor | None = None
+    """``[B, T]`` of TRL's old-log-probability pass, if it made one."""
+
+    rows: dict[str, Tensor] = field(default_factory=dict)
+    """Per-row facts of this rank, from :func:`sampled_lengths`."""
+
+
+def sampled_lengths(
+    completion_ids: Sequence[Sequence[int]],
+    tool_mask: Sequence[Sequence[int]] | None,
+    ends: set[int],
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """``sampled_tokens`` and ``cut``, both ``[B]``: how many tokens the policy wrote, and whether the limit cut it.
+
+    Args:
+        completion_ids: as sampled, without padding.
+        tool_mask: 1 on the policy's own tokens; ``None``: all are.
+        ends: tokens that end a completion.
+        device: of the result.
+    """
+    lengths = [len(ids) for ids in completion_ids] if tool_mask is None else [sum(own) for own in tool_mask]
+    return {
+        "sampled_tokens": torch.tensor(lengths, device=device),
+        "cut": torch.tensor([ids[-1] not in ends for ids in completion_ids], device=device),
+    }
+
+
+def measured(
+    output: Mapping[str, Any],
+    seen: Observed,
+    needs: frozenset[str],
+    score: Callable[[Any], tuple[Tensor, Tensor]],
+) -> dict[str, Tensor]:
+    """The sampling policy's ``entropies`` and, where TRL has none, its ``sampled_logprobs``, both ``[B, T]``.
+
+    Args:
+        output: TRL's, of this rank.
+        seen: what was observed of the round.
+        needs: of the method. Without a need there is no pass, but what was seen for free is kept.
+        score: a scoring pass over ``output``, made only where nothing else gives what is needed.
+    """
+    found: dict[str, Tensor] = {}
+    has_logprobs = "old_per_token_logps" in output
+    own = None
+    if seen.recorder is not None:
+        own = seen.recorder.stacked(output["prompt_ids"], output["completion_ids"], output["completion_mask"])
+    elif needs and not has_logprobs:
+        own = score(output)
+    # Without old log-probabilities, the pass that was seen may be the reference model's.
+    entropies = own[1] if own is not None else seen.entropies if has_logprobs else None
+    if entropies is not None:
+        found["entropies"] = entropies.detach().float()
+    if "logprobs" in needs and not has_logprobs and own is not None:
+        found["sampled_logprobs"] = own[0]
+    return found
 
 
 class SamplerRecorder:

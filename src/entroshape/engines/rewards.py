@@ -1,21 +1,21 @@
-"""Reward functions that say which of them failed."""
+"""Reward functions whose failures say which function it was, and at which step."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class RewardError(RuntimeError):
     """A reward function raised; the message names it."""
 
 
-def blamed(function: Any, name: str) -> Any:
+def naming_errors(function: Any, name: str) -> Any:
     """The reward function, raising :class:`RewardError` in place of whatever it raises; a reward model as it is.
 
     A function whose errors name it already, which it says with itself as its attribute ``names_itself``, is named once.
@@ -27,21 +27,21 @@ def blamed(function: Any, name: str) -> Any:
 
         @wraps(function)
         def score(*args: Any, **kwargs: Any) -> Any:
-            with _blame(name, names_itself):
+            with _named(name, names_itself):
                 return function(*args, **kwargs)
 
         return score
 
     @wraps(function)
     async def score_later(*args: Any, **kwargs: Any) -> Any:
-        with _blame(name, names_itself):
+        with _named(name, names_itself):
             return await function(*args, **kwargs)
 
     return score_later
 
 
 @contextmanager
-def _blame(name: str, names_itself: bool) -> Iterator[None]:
+def _named(name: str, names_itself: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
@@ -53,3 +53,23 @@ def _is_async(function: Any) -> bool:
     while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(function.__call__)
+
+
+@contextmanager
+def naming_step(step: int, names: Sequence[str], checkpoints: str) -> Iterator[None]:
+    """Scoring, whose errors say at which step it failed."""
+    try:
+        yield
+    except Exception as error:
+        what = error if isinstance(error, RewardError) else f"{', '.join(names)}: {type(error).__name__}: {error}"
+        raise RuntimeError(
+            f"scoring failed at step {step}: {what}. Checkpoints saved so far in {checkpoints} are good to resume from."
+        ) from error
+
+
+def check_finite(rewards: Tensor, names: Sequence[str], step: int) -> None:
+    """Raise ``ValueError`` if a reward ``[B, F]`` is infinite; NaN means that the function could not tell."""
+    infinite = rewards.isinf().any(dim=0).tolist()
+    if any(infinite):
+        guilty = ", ".join(name for name, bad in zip(names, infinite, strict=True) if bad)
+        raise ValueError(f"rewards must be finite, got an infinite one at step {step} from {guilty}")

@@ -1,0 +1,52 @@
+"""A step's credit, as every engine computes it: from all ranks' rows, with a seed that is the same on all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from entroshape.methods import Credit, Method
+from entroshape.rollouts import Rollouts
+
+
+def credit_seed(seed: int, step: int) -> int:
+    """The seed of a step's credit, from the run's seed: the same on every rank and on a resumed run."""
+    return seed * 1_000_003 + step
+
+
+def credit_generator(seed: int) -> torch.Generator:
+    """A CPU generator of its own, so that the ``random`` control neither reads nor moves the global random state."""
+    return torch.Generator().manual_seed(seed)
+
+
+def assign_known(
+    method: Method,
+    *,
+    rewards: Tensor,
+    entropies: Tensor | None,
+    mask: Tensor,
+    group: Tensor,
+    logprobs: Tensor | None,
+    generator: torch.Generator,
+) -> Credit:
+    """The method's credit; responses without a reward (NaN) get none and are compared with nobody.
+
+    The arguments are those of :class:`entroshape.Rollouts` and :meth:`entroshape.Method.assign`.
+    """
+    known = ~rewards.isnan()
+    tensors = {"rewards": rewards, "entropies": entropies, "mask": mask, "group": group, "logprobs": logprobs}
+    if not bool(known.all()):
+        tensors = {name: None if value is None else value[known] for name, value in tensors.items()}
+    credit = method.assign(Rollouts(**tensors), generator)  # type: ignore[arg-type]
+    if bool(known.all()):
+        return credit
+
+    def spread(value: Tensor) -> Tensor:
+        out = value.new_zeros((len(known), *value.shape[1:]))
+        out[known] = value
+        return out
+
+    everywhere = Credit(**{name: spread(value) for name, value in vars(credit).items()})
+    return replace(everywhere, gated=everywhere.gated | ~known)

@@ -1,0 +1,244 @@
+"""What the engine stands on in TRL, what it refuses there, and the check that its credit really reached the loss.
+
+A TRL that moved a seam is refused with a sentence, instead of training plain GRPO in silence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl import GRPOTrainer, __version__
+
+from entroshape.engines.full_distribution import ANOTHER_POLICY, NEUTRAL
+from entroshape.engines.phases import PhaseClock
+from entroshape.engines.seams import check_seam
+from entroshape.engines.trl.batch import SampledBatch
+from entroshape.methods import Credit
+
+# --- seams ----------------------------------------------------------------------------------------------------------
+
+SUPPORTED = "trl>=1.16,<1.17"
+
+SEAMS: dict[str, tuple[str, ...]] = {
+    "_generate_and_score_completions": ("inputs",),
+    "_generate": ("prompts",),
+    "_calculate_rewards": ("inputs", "prompts", "completions", "completion_ids_list"),
+    "_get_per_token_logps_and_entropies": (
+        "model",
+        "input_ids",
+        "attention_mask",
+        "logits_to_keep",
+        "batch_size",
+        "compute_entropy",
+        "compute_aux_loss",
+    ),
+    "_compute_loss": ("model", "inputs"),
+    "_prepare_inputs": ("generation_batch",),
+    "training_step": ("model", "inputs", "num_items_in_batch"),
+    "log": ("logs", "start_time"),
+}
+"""Methods of ``GRPOTrainer`` that are overridden or called, and the parameters that are relied on."""
+
+ATTRIBUTES = (
+    "_buffered_inputs",
+    "_entropy_bonus_enabled",
+    "_is_vlm",
+    "_logs",
+    "_metrics",
+    "_step",
+    "_tokenizer",
+    "aux_loss_enabled",
+    "environment_factories",
+    "eos_token_ids",
+    "generation_config",
+    "mask_truncated_completions",
+    "num_generations",
+    "num_iterations",
+    "pad_to_multiple_of",
+    "ref_model",
+    "reward_func_names",
+    "reward_funcs",
+    "reward_weights",
+    "rollout_func",
+    "temperature",
+    "tools",
+    "use_transformers_continuous_batching",
+    "use_vllm",
+    "vllm_importance_sampling_correction",
+)
+"""Attributes of a built ``GRPOTrainer`` that are read or written."""
+
+MODEL_INPUTS = (
+    "pixel_values",
+    "image_grid_thw",
+    "num_images",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "num_tiles",
+    "image_sizes",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "image_position_ids",
+)
+"""What TRL passes to the model besides tokens and their mask, where a model takes images."""
+
+
+def check_seams(trainer: type = GRPOTrainer) -> None:
+    """Raise ``ImportError`` if ``trainer`` lacks a seam, or one has lost a parameter that is relied on."""
+    for name, parameters in SEAMS.items():
+        check_seam(
+            f"GRPOTrainer.{name}",
+            getattr(trainer, name, None),
+            parameters,
+            host=f"TRL {__version__}",
+            supported=SUPPORTED,
+        )
+
+
+def check_attributes(present: Iterable[str]) -> None:
+    """Raise ``ImportError`` if a built trainer, whose attributes are ``present``, lacks one that is relied on."""
+    missing = sorted(set(ATTRIBUTES) - set(present))
+    if missing:
+        raise ImportError(
+            f"entroshape relies on GRPOTrainer.{missing[0]}, but TRL {__version__} does not have it. "
+            f"Supported: {SUPPORTED}. Install that, or look for a newer entroshape."
+        )
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def check_generation_config(config: Any, overrides: Any) -> None:
+    """Raise ``ValueError`` if the model's own ``generation_config`` would change the sampling policy.
+
+    transformers fills what TRL leaves unset from there, and hub models do set it.
+
+    Args:
+        config: the model's ``generation_config``; ``None`` if it has none.
+        overrides: TRL's own, whose set values win.
+    """
+    for name, neutral in NEUTRAL.items():
+        value = getattr(config, name, None)
+        overridden = getattr(overrides, name, None) is not None
+        if value is not None and value not in neutral and not overridden:
+            raise ValueError(
+                f"the model's generation_config.{name} must be None, got {value!r}: {ANOTHER_POLICY}. "
+                f"Set model.generation_config.{name} = None before training"
+            )
+
+
+def check_refillable(dataset: Any, *, environments: bool) -> None:
+    """Raise ``ValueError`` if one-outcome groups cannot be refilled from the train dataset."""
+    if not hasattr(dataset, "__len__"):
+        raise ValueError(
+            "dynamic_sampling needs a train_dataset with a length, got an iterable one; set dynamic_sampling=False"
+        )
+    if {"image", "images"} & set(dataset.column_names) or environments:
+        raise ValueError("dynamic_sampling does not support images or environments yet; set dynamic_sampling=False")
+
+
+# --- what TRL's loss, logs and buffers read -------------------------------------------------------------------------
+
+SHAPED = "shaped_by_entroshape"
+"""The mark on a micro-batch whose advantages are ours."""
+
+NOT_SHAPED = (
+    "the advantages of this step were not computed by entroshape: something (a compiler of trainers such as "
+    "Unsloth, or another patch of GRPOTrainer) replaced the methods that it overrides, so this would be plain GRPO. "
+    "Train without it."
+)
+
+
+def hand_over(output: dict[str, Any], batch: SampledBatch, credit: Credit, mine: slice) -> None:
+    """Puts this rank's rows of the credit where TRL's loss looks for it.
+
+    Args:
+        output: TRL's, which is changed.
+        batch: of all ranks.
+        credit: of all ranks.
+        mine: this rank's rows.
+    """
+    width = output["completion_ids"].shape[1]
+    output["advantages"] = credit.per_token(batch.mask).advantages[mine][:, :width]
+    if not torch.equal(credit.loss_mask, batch.mask):
+        output["tool_mask"] = credit.loss_mask[mine][:, :width].to(output["completion_mask"].dtype)
+    output["num_items_in_batch"] = credit.loss_mask.sum()
+    output[SHAPED] = torch.ones((), device=credit.advantages.device)
+    for name in ("entropies", "sampled_logprobs", "sampled_tokens", "cut"):
+        output.pop(name, None)
+
+
+def relog(logs: MutableMapping[str, Any], batch: SampledBatch, credit: Credit, reward_names: Sequence[str]) -> None:
+    """TRL's table of completions, with the rows that were trained on and their advantages (means over tokens)."""
+    tokens = batch.mask.sum(dim=1).clamp(min=1)
+    advantages = credit.per_token(batch.mask).advantages.sum(dim=1) / tokens
+    columns: dict[str, Sequence[Any]] = {"prompt": batch.prompts, "completion": batch.completions}
+    columns |= {"advantages": advantages.tolist()}
+    rewards = dict(zip(reward_names, batch.rewards_per_function.T.tolist(), strict=True))
+    tables: tuple[tuple[Any, Mapping[str, Sequence[Any]]], ...] = (
+        (logs, columns),
+        (logs["rewards"], rewards),
+        (logs["extra"], batch.extra),
+    )
+    for table, filled in tables:
+        for name, values in filled.items():
+            table[name].clear()
+            table[name].extend(values)
+
+
+def scored(rewards: Tensor | None) -> Tensor:
+    """The rewards of a round; ``RuntimeError`` if TRL did not score it where it is watched."""
+    if rewards is None:
+        raise RuntimeError(f"TRL {__version__} did not score the rollouts through GRPOTrainer._calculate_rewards")
+    return rewards
+
+
+def tokens_of(inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor, int]:
+    """Prompts and completions side by side ``[B, P + T]``, their mask, and ``T``: as TRL's scoring pass takes them."""
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    return ids, mask, inputs["completion_ids"].size(1)
+
+
+def model_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model takes besides tokens and their mask."""
+    return {name: inputs.get(name) for name in MODEL_INPUTS}
+
+
+class ShapingGuard(TrainerCallback):
+    """Stops a run as soon as an optimizer step was made without our advantages in the loss."""
+
+    def __init__(self) -> None:
+        self._losses = 0
+
+    def passed(self, inputs: Mapping[str, Tensor]) -> None:
+        """Note a micro-batch that reached the loss; ``RuntimeError`` if its advantages are not ours."""
+        if SHAPED not in inputs:
+            raise RuntimeError(NOT_SHAPED)
+        self._losses += 1
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Raises ``RuntimeError`` if no micro-batch of the step went through our loss."""
+        if self._losses == 0:
+            raise RuntimeError(NOT_SHAPED)
+        self._losses = 0
+
+
+class OptimizerTimer(TrainerCallback):
+    """Counts the optimizer's step, which transformers makes outside ``training_step``, as updating."""
+
+    def __init__(self, clock: PhaseClock) -> None:
+        self._clock, self._started = clock, 0.0
+
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """The optimizer is about to step."""
+        self._started = time.perf_counter()
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """The optimizer has stepped."""
+        self._clock.seconds["updating"] += time.perf_counter() - self._started
