@@ -164,7 +164,9 @@ def hand_over(output: dict[str, Any], batch: SampledBatch, credit: Credit, mine:
         mine: this rank's rows.
     """
     width = output["completion_ids"].shape[1]
-    output["advantages"] = credit.per_token(batch.mask).advantages[mine][:, :width]
+    advantages = credit.advantages[mine]
+    # TRL takes both shapes, and logs clipped responses where a response has one advantage, clipped tokens elsewhere.
+    output["advantages"] = advantages[:, :width] if advantages.ndim == 2 else advantages
     if not torch.equal(credit.loss_mask, batch.mask):
         output["tool_mask"] = credit.loss_mask[mine][:, :width].to(output["completion_mask"].dtype)
     output["num_items_in_batch"] = credit.loss_mask.sum()

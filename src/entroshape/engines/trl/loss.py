@@ -37,14 +37,14 @@ def sequence_loss(
         logprobs: ``[B, T]`` under the policy being trained.
         entropies: ``[B, T]`` nats, likewise.
         aux_loss: a router's, if the model has one.
-        inputs: TRL's micro-batch: ``advantages`` ``[B, T]``, masks, and where there are any ``old_per_token_logps``
+        inputs: TRL's micro-batch: ``advantages`` ``[B]``, masks, and where there are any ``old_per_token_logps``
             ``[B, T]`` and ``importance_sampling_ratio`` (``[B, 1]`` or ``[B, T]``, between vLLM and the policy).
         aux_weight: of the router's loss; ``None`` without one.
         gather: the values of all ranks.
         add_up: the sum over all ranks.
     """
     mask = loss_mask(inputs)
-    advantages = inputs["advantages"][:, 0]  # a response's own stands on each of its tokens
+    advantages = inputs["advantages"]
     if "importance_sampling_ratio" in inputs:
         # The objective is linear in the advantage, so a response's mean correction scales it.
         correction = (inputs["importance_sampling_ratio"] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

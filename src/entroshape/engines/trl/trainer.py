@@ -79,9 +79,9 @@ class ShapedGRPOTrainer(GRPOTrainer):
         if args.dynamic_sampling:
             compat.check_refillable(self.train_dataset, environments=self.environment_factories is not None)
         self._speed_up(args)
-        self._guard, timer = compat.ShapingGuard(), compat.OptimizerTimer(self._clock)
-        for callback in (self._guard, timer):
-            self.add_callback(callback)
+        self._guard = compat.ShapingGuard()
+        self.add_callback(self._guard)
+        self.add_callback(compat.OptimizerTimer(self._clock))
 
     def _choose_sources(self, args: ShapedGRPOConfig) -> sampler.Sources:
         elsewhere = self.use_vllm or self.rollout_func is not None
@@ -199,7 +199,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
         """How many batches the run has sampled, with this one: from where the trainer is, so that a resume agrees."""
         update, nth = self._moment
         micro_batches = update * self.args.gradient_accumulation_steps
-        return micro_batches // (self.args.steps_per_generation * self.num_iterations) + nth + 1
+        return math.ceil(micro_batches / (self.args.steps_per_generation * self.num_iterations)) + nth + 1
 
     def _gathered(self, output: dict[str, Any], per_function: Tensor) -> batches.SampledBatch:
         """The batch of all ranks. Without dynamic sampling only what the credit is computed from travels."""
@@ -270,8 +270,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
         if not self.model.training:
             return super()._compute_loss(model, inputs)
         self._guard.passed(inputs)
-        compute = self._sequence_loss if self.args.arithmetic_ratio else super()._compute_loss
-        loss = compute(model, inputs)
+        loss = (self._sequence_loss if self.args.arithmetic_ratio else super()._compute_loss)(model, inputs)
         tokens = self.accelerator.reduce(losses.loss_mask(inputs).sum().float(), reduction="sum").item()
         self._token_means.take(self._metrics["train"], tokens, last=self.accelerator.sync_gradients)
         return loss
