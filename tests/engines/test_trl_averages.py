@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import tiny_model, tiny_trainer
+from tiny import Watched, tiny_model, tiny_trainer
 
 from entroshape.engines.trl.speed import TokenMeans
 
@@ -61,6 +61,7 @@ def test_an_entropy_bonus_leaves_micro_batches_as_they_were_sampled(tmp_path):
     for coefficient in (0.0, 0.1):
         trainer = tiny_trainer(
             tmp_path,
+            cls=Watched,
             per_device_train_batch_size=4,
             gradient_accumulation_steps=2,
             steps_per_generation=4,
@@ -69,7 +70,7 @@ def test_an_entropy_bonus_leaves_micro_batches_as_they_were_sampled(tmp_path):
             max_steps=2,
         )
         trainer.train()
-        widths.append({tuple(batch["completion_ids"].shape) for batch in trainer._buffered_inputs})
+        widths.append({tuple(batch["completion_ids"].shape) for batch in trainer.micro_batches})
     assert len(widths[0]) > 1
     assert len(widths[1]) == 1
 
@@ -77,13 +78,14 @@ def test_an_entropy_bonus_leaves_micro_batches_as_they_were_sampled(tmp_path):
 def test_widths_stay_multiples_of_what_trl_pads_to(tmp_path):
     trainer = tiny_trainer(
         tmp_path,
+        cls=Watched,
         per_device_train_batch_size=4,
         gradient_accumulation_steps=4,
         pad_to_multiple_of=8,
         max_completion_length=40,
     )
     trainer.train()
-    shapes = [batch[name].shape[1] for batch in trainer._buffered_inputs for name in ("prompt_ids", "completion_ids")]
+    shapes = [batch[name].shape[1] for batch in trainer.micro_batches for name in ("prompt_ids", "completion_ids")]
     assert all(width % 8 == 0 for width in shapes)
     assert len(set(shapes)) > 1
-    assert torch.cat([batch["completion_mask"].sum(dim=1) for batch in trainer._buffered_inputs]).max() > 8
+    assert torch.cat([batch["completion_mask"].sum(dim=1) for batch in trainer.micro_batches]).max() > 8

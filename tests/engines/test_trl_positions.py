@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import NUMBERS, even_sum_of_even_prompts, tiny_model, tiny_trainer
+from tiny import NUMBERS, Watched, even_sum_of_even_prompts, tiny_model, tiny_trainer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from entroshape.engines.trl import speed
@@ -25,6 +25,7 @@ def trained(tmp_path, model, **options):
     trainer = tiny_trainer(
         tmp_path,
         "gtpo",
+        cls=Watched,
         model=MODELS[model](),
         reward=even_sum_of_even_prompts,
         per_device_train_batch_size=4,
@@ -47,9 +48,9 @@ def trained(tmp_path, model, **options):
 )
 def test_a_policy_that_has_not_moved_has_the_log_probabilities_that_it_sampled_with(tmp_path, model, options):
     trainer = trained(tmp_path, model, **options)
-    prompts = {int(length) for batch in trainer._buffered_inputs for length in batch["prompt_mask"].sum(dim=1)}
+    prompts = {int(length) for batch in trainer.micro_batches for length in batch["prompt_mask"].sum(dim=1)}
     assert len(prompts) > 1  # or nothing was padded
-    for batch in trainer._buffered_inputs:
+    for batch in trainer.micro_batches:
         now, _ = trainer._score(batch)
         live = batch["completion_mask"].bool()
         torch.testing.assert_close(now[live], batch["old_per_token_logps"][live], atol=1e-4, rtol=0)
@@ -72,8 +73,8 @@ def test_a_model_that_padding_moves_whatever_its_positions_is_warned_of_and_prom
     monkeypatch.setattr(speed, "_moves_with_padding", lambda model: True)
     with pytest.warns(UserWarning, match="LlamaForCausalLM says of a token depends on how far its prompt is padded"):
         trainer = trained(tmp_path, "rotary")
-    assert len({tuple(batch["prompt_ids"].shape) for batch in trainer._buffered_inputs}) == 1
-    assert len({tuple(batch["completion_ids"].shape) for batch in trainer._buffered_inputs}) > 1
+    assert len({tuple(batch["prompt_ids"].shape) for batch in trainer.micro_batches}) == 1
+    assert len({tuple(batch["completion_ids"].shape) for batch in trainer.micro_batches}) > 1
 
 
 def test_a_reference_model_counts_as_the_policy_does(tmp_path):

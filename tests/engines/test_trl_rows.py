@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import tiny_trainer
+from tiny import Watched, tiny_trainer
 
+from entroshape.engines.trl import speed
 from entroshape.engines.trl.speed import by_length
 
 
@@ -81,28 +82,36 @@ def test_rows_of_a_window_are_sorted(made):
         assert lengths == sorted(lengths)
 
 
-@pytest.mark.parametrize("method", ["gtpo", "grpo_s", "dapo_forking"])
-def test_sorting_changes_no_update(tmp_path, method, monkeypatch):
-    """Two updates of two micro-batches each, sorted and not: the same weights. Lengths differ, so that it matters."""
-    weights, widths = [], []
-    for window in ("sorted", "as sampled"):
-        trainer = tiny_trainer(
-            tmp_path,
-            method,
-            per_device_train_batch_size=4,
-            gradient_accumulation_steps=2,
-            steps_per_generation=4,
-            max_completion_length=48,
-            max_steps=2,
-            optim="sgd",
-            learning_rate=0.05,
-            max_grad_norm=0.0,
-            lr_scheduler_type="constant",
-        )
-        if window == "as sampled":
-            monkeypatch.setattr(trainer, "_may_be_sorted", lambda inputs: False)
-        trainer.train()
-        widths.append([tuple(batch["completion_mask"].shape) for batch in trainer._buffered_inputs])
-        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
-    assert sum(b * t for b, t in widths[0]) < sum(b * t for b, t in widths[1])
-    torch.testing.assert_close(weights[0], weights[1], atol=2e-6, rtol=1e-3)
+def updated(tmp_path, method):
+    """Weights after two updates of two micro-batches each, and the cells of those. Lengths differ."""
+    trainer = tiny_trainer(
+        tmp_path,
+        method,
+        cls=Watched,
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        steps_per_generation=4,
+        max_completion_length=48,
+        max_steps=2,
+        optim="sgd",
+        learning_rate=0.05,
+        max_grad_norm=0.0,
+        lr_scheduler_type="constant",
+    )
+    before = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    trainer.train()
+    after = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+    return (after - before) / -0.05, sum(batch["completion_mask"].numel() for batch in trainer.micro_batches)
+
+
+@pytest.mark.parametrize("method", ["gtpo", "grpo_s", "grpo_s geometric", "dapo_forking"])
+def test_with_speed_switched_off_the_gradients_are_the_same(tmp_path, method, monkeypatch):
+    """Plain SGD, so that the change of the weights is the gradients."""
+    fast, cells = updated(tmp_path, method)
+    monkeypatch.setattr(speed, "tile_head", lambda *_: False)
+    monkeypatch.setattr(speed, "by_length", lambda batches, *_, **__: batches)
+    monkeypatch.setattr(speed.TokenMeans, "take", lambda *_, **__: None)
+    plain, more_cells = updated(tmp_path, method)
+    assert cells < more_cells  # or nothing was sorted
+    assert fast.abs().max() > 1e-3
+    torch.testing.assert_close(fast, plain, atol=4e-5, rtol=1e-3)

@@ -180,6 +180,76 @@ def test_truncated_completions_can_be_masked_out(tmp_path, method):
     assert all(math.isfinite(value) for value in logged(trainer)[0].values() if isinstance(value, float))
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_a_reward_function_that_clears_its_arguments_changes_nothing(tmp_path, dynamic):
+    def clearing(prompts, completions, completion_ids, first, **columns):
+        rewards = even_sum(prompts, completions)
+        for argument in (*completion_ids, prompts, completions, completion_ids, first):
+            argument.clear()
+        return rewards
+
+    weights = []
+    for reward in ([even_sum, even_sum], [clearing, even_sum]):
+        trainer = tiny_trainer(tmp_path, reward=reward, max_steps=2, dynamic_sampling=dynamic)
+        trainer.train()
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_a_reward_function_that_changes_a_conversation_changes_nothing(tmp_path):
+    seen = []
+
+    def changing(prompts, completions, **columns):
+        texts = [completion[0].pop("content") for completion in completions]
+        prompts[0][0]["content"] = "changed"
+        return even_sum(None, texts)
+
+    def reading(prompts, completions, **columns):
+        seen.append(prompts[0][0]["content"])
+        return even_sum(None, [completion[0]["content"] for completion in completions])
+
+    prompts = [[{"role": "user", "content": text}] for text in tiny_dataset()["prompt"]]
+    trainer = tiny_trainer(
+        tmp_path, reward=[changing, reading], dataset=Dataset.from_dict({"prompt": prompts}), chat_template_kwargs={}
+    )
+    trainer.processing_class.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    trainer.train()
+    assert seen != ["changed"]
+
+
+@pytest.mark.parametrize(
+    ("geometry", "batches"),
+    [
+        ({"per_device_train_batch_size": 8, "steps_per_generation": 2, "max_steps": 6}, 3),
+        ({"num_iterations": 2, "max_steps": 4}, 2),
+        ({"gradient_accumulation_steps": 2, "steps_per_generation": 1, "max_steps": 2}, 4),
+        ({"gradient_accumulation_steps": 3, "steps_per_generation": 2, "max_steps": 2}, 3),
+    ],
+    ids=["several updates per batch", "iterations", "several batches per update", "batches across updates"],
+)
+def test_records_and_failing_rewards_count_sampled_batches_from_one(tmp_path, geometry, batches):
+    records = []
+    tiny_trainer(tmp_path, records=records, **geometry).train()
+    assert [record.step for record in records] == list(range(1, batches + 1))
+    calls = []
+
+    def fails_in_the_last(prompts, completions, **columns):
+        calls.append(1)
+        return even_sum(prompts, completions) if len(calls) < batches else 1 / 0
+
+    with pytest.raises(RuntimeError, match=rf"scoring failed at step {batches}:"):
+        tiny_trainer(tmp_path, reward=fails_in_the_last, **geometry).train()
+
+
+def test_a_resumed_run_counts_its_steps_from_where_it_was(tmp_path):
+    options = {"per_device_train_batch_size": 8, "steps_per_generation": 2, "max_steps": 6}
+    tiny_trainer(tmp_path, save_strategy="steps", save_steps=4, **options).train()
+    records = []
+    trainer = tiny_trainer(tmp_path, records=records, **options)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert [(record.step, record.update) for record in records] == [(3, 4)]
+
+
 def wrong_count(prompts, completions, **columns):
     return [1.0]
 
@@ -205,14 +275,14 @@ def infinite(prompts, completions, **columns):
     ],
 )
 def test_a_failing_reward_function_is_named_among_several_with_the_step(tmp_path, reward, words):
-    with pytest.raises(RuntimeError, match=rf"step 0.*{words}"):
+    with pytest.raises(RuntimeError, match=rf"step 1:.*{words}"):
         tiny_trainer(tmp_path, reward=[even_sum, reward]).train()
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_an_infinite_reward_is_refused_with_its_function_and_step(tmp_path, dynamic):
     trainer = tiny_trainer(tmp_path, reward=[even_sum, infinite], dynamic_sampling=dynamic)
-    with pytest.raises(ValueError, match=r"rewards must be finite.*step 0 from infinite"):
+    with pytest.raises(ValueError, match=r"rewards must be finite.*step 1 from infinite"):
         trainer.train()
 
 

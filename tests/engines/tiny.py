@@ -18,6 +18,19 @@ METHODS = {
 }
 
 
+class Watched(ShapedGRPOTrainer):
+    """Keeps the micro-batches that reach the loss, in the order in which they do, as the public ``compute_loss`` gets
+    them."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.micro_batches = []
+
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        self.micro_batches.append(inputs)
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
 def tiny_tokenizer():
     words = ["<pad>", "<bos>", "<eos>", *map(str, range(NUMBERS))]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>"))

@@ -1,4 +1,4 @@
-"""Reward functions whose failures say which function it was, and at which step."""
+"""Reward functions as engines call them: on copies of their arguments, with failures that name function and step."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ class RewardError(RuntimeError):
     """A reward function raised; the message names it."""
 
 
-def naming_errors(function: Any, name: str) -> Any:
-    """The reward function, raising :class:`RewardError` in place of whatever it raises; a reward model as it is.
+def guarded_reward(function: Any, name: str) -> Any:
+    """The reward function, on copies of its arguments, raising :class:`RewardError` in place of whatever it raises.
 
-    A function whose errors name it already, which it says with itself as its attribute ``names_itself``, is named once.
+    What it does to its arguments changes nothing for the run or for other reward functions. A reward model is returned
+    as it is. A function whose errors name it already, which it says with itself as its attribute ``names_itself``, is
+    named once.
     """
     if isinstance(function, nn.Module):
         return function
@@ -28,16 +30,31 @@ def naming_errors(function: Any, name: str) -> Any:
         @wraps(function)
         def score(*args: Any, **kwargs: Any) -> Any:
             with _named(name, names_itself):
-                return function(*args, **kwargs)
+                return function(*copied(args), **copied(kwargs))
 
         return score
 
     @wraps(function)
     async def score_later(*args: Any, **kwargs: Any) -> Any:
         with _named(name, names_itself):
-            return await function(*args, **kwargs)
+            return await function(*copied(args), **copied(kwargs))
 
     return score_later
+
+
+def copied(value: Any) -> Any:
+    """Lists, tuples and dictionaries anew, all the way down; what they hold (text, numbers, images) is shared.
+
+    Example:
+        >>> messages = [{"role": "user", "content": "2 + 2"}]
+        >>> copied(messages)[0].clear(); messages
+        [{'role': 'user', 'content': '2 + 2'}]
+    """
+    if type(value) is dict:
+        return {key: copied(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(copied, value))
+    return value
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from entroshape.engines.credit_metrics import credit_metrics
 from entroshape.engines.decisions import PREFIX
 from entroshape.engines.dynamic_sampling import refill_indices
 from entroshape.engines.phases import PhaseClock
-from entroshape.engines.rewards import check_finite, naming_errors, naming_step
+from entroshape.engines.rewards import check_finite, guarded_reward, naming_step
 from entroshape.engines.step_record import StepRecord
 from entroshape.engines.trl import batch as batches
 from entroshape.engines.trl import compat, sampler, speed
@@ -70,7 +70,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args, *positional, **kwargs)
         compat.check_attributes(dir(self))
         self.method: Method = args.credit_method
-        self.reward_funcs: list[Any] = list(map(naming_errors, self.reward_funcs, self.reward_func_names))
+        self.reward_funcs: list[Any] = list(map(guarded_reward, self.reward_funcs, self.reward_func_names))
         self._on_rollouts = on_rollouts
         self._clock, self._sampled_tokens = PhaseClock(), 0
         self._round: sampler.Observed | None = None  # while a round of sampling and scoring is under way
