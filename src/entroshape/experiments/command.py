@@ -95,14 +95,14 @@ def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Compari
         ValueError: see :func:`run_compare`.
     """
     there = None
-    if config.output is not None and (Path(config.output) / FILE).is_file():
+    if config.output is not None and (Path(config.output) / FILE).exists():
         there = read_comparison(Path(config.output) / FILE)
     base = _base(train_arguments, there)
     directory = Path(config.output or Path("comparisons") / re.sub(r"[^\w.]+", "-", base.task).strip("-."))
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"output must be a directory; {directory} is a file. Choose another --output")
     path = directory / FILE
-    if there is None and path.is_file():
+    if there is None and path.exists():
         there = read_comparison(path)
     arms = _named_arms(config, there, path)
     for arm in arms:

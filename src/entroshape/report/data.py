@@ -48,6 +48,8 @@ def chart_data(run: RunDirectory) -> dict[str, Any]:
 def page_data(run: RunDirectory) -> dict[str, Any]:
     """What the page says in words and tables: ``title``, ``facts``, ``outcome``, ``options``, ..."""
     config = run.read_config()
+    if missing := [name for name in ("task", "method") if name not in config]:
+        raise ValueError(f"{run.config_path} is not the config.yaml of a run: it has no {missing[0]!r}")
     environment = config.pop("environment", None) or {}
     rows, verdict, about = _outcome(run)
     lines = run.read_metrics()
@@ -60,9 +62,9 @@ def page_data(run: RunDirectory) -> dict[str, Any]:
         facts["Steps"] = f"{lines[-1]['step']} of {config['steps']}" if "steps" in config else lines[-1]["step"]
     if seconds:
         facts["Training time"] = duration(seconds)
-    method = config.get("method", "run")
+    method = str(config["method"])
     return {
-        "title": f"{METHOD_NAMES.get(method, method)} on {config.get('task', 'an unnamed task')}",
+        "title": f"{METHOD_NAMES.get(method, method)} on {config['task']}",
         "run": run.path.resolve().name,
         "facts": facts,
         "outcome": rows,

@@ -34,7 +34,7 @@ def compose(
     """
     texts = [_asset(name) for name in scripts]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_asset(template)).render(
+    html = environment.from_string(_asset(template)).render(
         **page,
         version=__version__,
         style=Markup("\n".join(map(_asset, styles))),
@@ -42,6 +42,8 @@ def compose(
         data=Markup(embedded_json(data)),
         policy=" ".join(f"'sha256-{_digest(text)}'" for text in texts),
     )
+    # Half a surrogate pair, as in the name of a file that is not UTF-8, has no place in a file that is.
+    return html.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def embedded_json(value: Any) -> str:
