@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,7 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     tokenizer = load_tokenizer(name)
     with _readable(name):
+        _check_generation_config(Path(resolve_model(name)) / "generation_config.json")
         model, loaded = AutoModelForCausalLM.from_pretrained(
             resolve_model(name), dtype=torch.float32, output_loading_info=True
         )
@@ -67,6 +69,12 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _check_generation_config(file: Path) -> None:
+    """Refuses a damaged file, which transformers takes for none."""
+    if file.exists() and not isinstance(json.loads(file.read_bytes()), dict):
+        raise ValueError(f"{file.name} must hold an object")
 
 
 @contextmanager

@@ -41,8 +41,14 @@ class Commands:
         self._server.stdout.close()
 
 
-def carry_out(log, arguments, moment=None, after=None, sig="SIGKILL", ranks=1):
-    """Forks the ranks, sends the first of them ``sig`` after ``after`` seconds, and waits for all."""
+def carry_out(log, arguments, moment=None, after=None, sig="SIGKILL", ranks=1, at_once=1):
+    """Forks the ranks, sends the first of them ``sig`` after ``after`` seconds, and waits for all.
+
+    With ``at_once``, so many of the same command start at the same moment, and every one comes to its own end.
+    """
+    if at_once > 1:
+        children = [forked(log, arguments, None, 0, 1, 0) for _ in range(at_once)]
+        return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     port = free_port() if ranks > 1 else 0
     running = [forked(log, arguments, moment, rank, ranks, port) for rank in range(ranks)]
     if after is not None:

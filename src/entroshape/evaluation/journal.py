@@ -43,6 +43,8 @@ class Journal:
         self.batches: list[list[dict[str, Any]]] = []
         """The batches that were found, in order."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise ValueError(f"output: {path} must be a file, and is a directory; choose another --output")
         self._held = path.open("ab")
         try:
             if not taken(self._held):
@@ -54,9 +56,8 @@ class Journal:
 
     def _read(self, options: Mapping[str, Any]) -> None:
         lines = read_lines(self.path)
-        with self.path.open("rb") as file:
-            if file.read(1) not in (b"", b"{"):
-                raise ValueError(f"{self.path} holds something else than the batches of an evaluation. Move it away")
+        if lines and not {"model", "seed"} <= self._record(1, lines[0]).keys():
+            raise ValueError(f"{self.path} holds something else than the batches of an evaluation. Move it away")
         if len(lines) <= 1:
             # No batch is lost: whoever began this one may have been stopped over an option that is right now.
             self._held.truncate(0)

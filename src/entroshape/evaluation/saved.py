@@ -81,7 +81,7 @@ def model_fingerprint(model: str) -> str:
     if not folder.is_dir():
         return model
     digest = sha256()
-    for path in sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern)}):
+    for path in sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()}):
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as file:

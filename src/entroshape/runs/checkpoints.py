@@ -51,10 +51,10 @@ def is_whole(checkpoint: Path) -> bool:
         ValueError: the mark is damaged, which no kill does; the message names it.
     """
     mark = checkpoint / MARK
-    if not mark.is_file():
+    if not mark.exists():
         return False
     expected, sizes = read_json(mark), _sizes(checkpoint)
-    if not isinstance(expected, dict) or not expected:
+    if not isinstance(expected, dict) or not expected or not all(isinstance(size, int) for size in expected.values()):
         raise ValueError(
             f"{mark} must hold the sizes of the checkpoint's files; got {shown(expected)}. "
             f"Without {checkpoint.name} the run is resumed from the checkpoint before it"

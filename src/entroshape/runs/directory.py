@@ -171,6 +171,17 @@ class RunDirectory:
             rows.append(check_numbers(row, where))
         return rows
 
+    def check_tables(self, step: int) -> None:
+        """Reads the evaluations and rollouts up to ``step``: what a resumed run keeps has to be whole.
+
+        Raises:
+            ValueError: the first that is not; the message names the file.
+        """
+        for kept in filter(step.__ge__, self.evaluation_steps()):
+            self.read_evaluation(kept)
+        for kept in filter(step.__ge__, self.rollout_steps()):
+            self.read_rollouts(kept)
+
     def forget_after(self, step: int) -> None:
         """Deletes metrics, rollouts and evaluations of all steps after ``step``, which a resumed run makes again."""
         self.truncate_metrics(step)

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
+from entroshape.printable import shown
+
 try:
     import fcntl
 except ImportError:  # not on Windows, where whatever shares a file has to be kept apart by hand
@@ -133,10 +135,28 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The whole lines of ``path``; what follows the last newline is torn and left out. None if it does not exist."""
+    """The whole lines of a file of JSON objects; none if it does not exist.
+
+    What follows the last newline was torn by a kill and is left out.
+
+    Raises:
+        ValueError: a line that is not UTF-8, by path and number; an end that is no beginning of an object.
+    """
     if not path.exists():
         return []
-    return [line.decode(errors="replace") for line in path.read_bytes().split(b"\n")[:-1]]
+    try:
+        *whole, torn = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    if torn and not torn.startswith(b"{"):
+        raise ValueError(f"{path}:{len(whole) + 1}: expected a JSON object; got {shown(torn)}")
+    lines = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            lines.append(line.decode())
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}:{number} is not text in UTF-8: {error.reason} at byte {error.start}") from error
+    return lines
 
 
 def fsync_file(path: Path) -> None:

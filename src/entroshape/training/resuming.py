@@ -67,6 +67,7 @@ def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Pa
     if state.is_main_process:
         if checkpoint:
             check_checkpoint(checkpoint)
+        run.check_tables(step)
         run.forget_after(step)
         console.print(f"resuming from step {step}" if checkpoint else "starting over: there is no checkpoint yet")
         wrote = _random_states(checkpoint) if checkpoint else state.num_processes

@@ -121,7 +121,8 @@ def _carried_out(
     if not (trained and run.model_path.is_dir()):
         _save_model(trainer, run, state)
     if state.is_main_process:
-        _show_outcome(run, config, console)
+        with begun():
+            _show_outcome(run, config, console)
     state.wait_for_everyone()
     return run
 
