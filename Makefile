@@ -7,7 +7,7 @@ VENV_VLLM := .venv-vllm
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help train test test-verl test-vllm lint types format docs results bench clean
+.PHONY: help train test test-fast torture test-verl test-vllm lint types format docs results bench clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,14 @@ train: $(VENV)/.train ## Set up, then train the bundled model on Countdown with 
 
 test: lint types ## Set up, then lint, check types and run all tests and doctests
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-fast: $(VENV)/.test ## Run the tests that need no training run, browser or process of their own (a minute on 2 cores)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
+
+torture: $(VENV)/.test ## Attack the package: kills, hostile answers and text, wrong inputs, tensors; into docs/reliability.md (20 minutes on 2 cores)
+	ENTROSHAPE_TORTURE=full ENTROSHAPE_FIGURES=docs/reliability OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n 2 --dist loadfile --durations=20 tests/torture $(ARGS)
+	$(BIN)/python scripts/reliability.py
 
 test-verl: $(VENV_VERL)/.test ## Set up .venv-verl, then run the tests of the verl engine in it (minutes)
 	$(VENV_VERL)/bin/python -m pytest -n 2 --dist loadfile tests/engines_verl src/entroshape/engines $(ARGS)
