@@ -72,21 +72,28 @@ def first_executed(job):
 
 
 datasets, entries = {}, {}
-found = {}
-members = [DatasetSpec("countdown", 1, {})]
-for name in sorted(DATASETS):
-    options = {"datasets": members} if name == "composite" else {}
-    datasets[name] = reasoning_gym.create_dataset(name, seed=0, size=SIZE, **options)
-    entries[name] = list(datasets[name])
-ours, theirs = Pipe()
-calls = system_call_filter()
-restrict_reading(readable_paths())
-for name in datasets:
-    child = Child(first_executed, Limits(60.0, 1 << 30), calls.load, caller=ours.fileno(), mapped=None)
-    try:
-        reply = child.ask({"dataset": name})
-        found[name] = reply.get("answer", reply.get("error"))
-    except (DiedError, LateError) as error:
-        found[name] = type(error).__name__
-    child.kill()
-print(json.dumps(found), flush=True)
+
+
+def main():
+    found = {}
+    members = [DatasetSpec("countdown", 1, {})]
+    for name in sorted(DATASETS):
+        options = {"datasets": members} if name == "composite" else {}
+        datasets[name] = reasoning_gym.create_dataset(name, seed=0, size=SIZE, **options)
+        entries[name] = list(datasets[name])
+    ours, _theirs = Pipe()
+    calls = system_call_filter()
+    restrict_reading(readable_paths())
+    for name in datasets:
+        child = Child(first_executed, Limits(60.0, 1 << 30), calls.load, caller=ours.fileno(), mapped=None)
+        try:
+            reply = child.ask({"dataset": name})
+            found[name] = reply.get("answer", reply.get("error"))
+        except (DiedError, LateError) as error:
+            found[name] = type(error).__name__
+        child.kill()
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":  # pytest imports every module here, for its doctests
+    main()
