@@ -5,6 +5,8 @@ Shapes: ``B`` responses, ``S`` sets. ``sets`` are arbitrary integer ids ``[B]``;
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,23 @@ def statistics_dtype(like: Tensor) -> torch.dtype:
     rewards has exactly the deviation 0, however many responses and tokens it has.
     """
     return torch.float32 if like.device.type == "mps" else torch.float64
+
+
+def is_success(rewards: Tensor | Sequence[float], threshold: float) -> Tensor:
+    """Which rewards are a success: those above the threshold.
+
+    Args:
+        rewards: raw rewards of any shape, before any punishment; compared in float32, as training holds them.
+        threshold: a reward equal to it is a failure.
+
+    Returns:
+        A bool tensor of that shape.
+
+    Example:
+        >>> is_success([0.7, 0.8, 0.9], 0.8).tolist()
+        [False, False, True]
+    """
+    return torch.as_tensor(rewards, dtype=torch.float32) > threshold
 
 
 def set_ids(sets: Tensor) -> tuple[Tensor, int]:

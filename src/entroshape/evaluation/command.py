@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ from entroshape.evaluation.sampling import TransformersEngine
 from entroshape.evaluation.saved import model_fingerprint, problems_fingerprint, read_evaluation, write_evaluation
 from entroshape.evaluation.shown import as_json, metrics_table, next_step
 from entroshape.evaluation.vllm_engine import VLLMEngine, require_vllm
+from entroshape.methods import Method, build_method
 from entroshape.models import check_readable, formatted_prompt, load_model, resolve_model
 from entroshape.options import compared
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import text_column
+from entroshape.training.load import load_run_config
 
 
 def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
@@ -35,6 +38,7 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
     """
     if config.engine == "vllm":
         require_vllm()
+    config = replace(config, output=str(config.path), success_threshold=_success_threshold(config))
     task = load_task(config.task, reward=config.reward, test_size=config.problems, seed=config.seed, training=False)
     options = _options(config, task)
     journal_path = config.path.with_name(f"{config.path.name}.partial")
@@ -62,6 +66,18 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
     if config.json:
         print(as_json(result, options, config.path))
     return result
+
+
+def _success_threshold(config: EvalConfig) -> float:
+    """What is asked for, else that of the run whose model it is, so that training and evaluation count alike."""
+    if config.success_threshold is not None:
+        return config.success_threshold
+    model = Path(config.model)
+    run = model.parent if model.name == "model" else model.parent.parent if model.parent.name == "checkpoints" else None
+    if run is None or not (run / "config.yaml").is_file():
+        return Method.success_threshold
+    trained = load_run_config(run / "config.yaml")
+    return build_method(trained.method, trained.method_options).success_threshold
 
 
 def _options(config: EvalConfig, task: Task) -> dict[str, Any]:
@@ -100,6 +116,7 @@ def _sampling(config: EvalConfig) -> EvaluationOptions:
         temperature=config.temperature,
         batch_size=config.batch_size,
         seed=config.seed,
+        success_threshold=_success_threshold(config),
     )
 
 

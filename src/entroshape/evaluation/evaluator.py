@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from entroshape.checks import check_integer, check_number
+from entroshape.credit.sets import is_success
 from entroshape.evaluation.engine import Batch, Engine, Progress, Prompt, SampledCompletion, plan_batches
 from entroshape.evaluation.journal import Journal
 from entroshape.evaluation.sampling import TransformersEngine
@@ -16,9 +17,6 @@ from entroshape.tasks import Task, Verdict, checked_reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-SUCCESS_THRESHOLD = 0.5
-"""A reward above this is a success."""
 
 Scored = dict[str, Any]
 """An answer with its verdict: the columns of a row that are not the problem's."""
@@ -64,12 +62,16 @@ class EvaluationOptions:
     seed: int = 0
     """Of all draws."""
 
+    success_threshold: float = 0.5
+    """A completion is a success if its reward is above this: the method's, where there is one."""
+
     def __post_init__(self) -> None:
         for name in ("problems", "samples", "max_new_tokens", "batch_size"):
             value = getattr(self, name)
             if not (value is None and name in ("problems", "max_new_tokens")):
                 check_integer(name, value, minimum=1)
         check_number("temperature", self.temperature, minimum=0.0, exclusive=True)
+        check_number("success_threshold", self.success_threshold)
 
 
 def evaluate(
@@ -83,6 +85,7 @@ def evaluate(
     temperature: float = 1.0,
     batch_size: int = 256,
     seed: int = 0,
+    success_threshold: float = 0.5,
     progress: Progress | None = None,
     prompt_formatter: Callable[[str], Prompt] | None = None,
 ) -> EvaluationResult:
@@ -100,6 +103,8 @@ def evaluate(
         temperature: of sampling.
         batch_size: responses sampled at a time.
         seed: of all draws.
+        success_threshold: a completion is a success if its reward is above this, as in
+            :meth:`entroshape.Method.is_success`.
         progress: called with the responses sampled so far and their total.
         prompt_formatter: turns a problem's prompt into what the model reads; ``None``: the plain prompt.
 
@@ -117,6 +122,7 @@ def evaluate(
         temperature=temperature,
         batch_size=batch_size,
         seed=seed,
+        success_threshold=success_threshold,
     )
     engine = TransformersEngine(model, tokenizer)
     return evaluate_engine(engine, task, options, progress=progress, prompt_formatter=prompt_formatter)
@@ -153,7 +159,7 @@ def evaluate_engine(
         [len(ids) for ids in token_ids], samples=options.samples, batch_size=options.batch_size, seed=options.seed
     )
     finished = _finished(journal, batches) if journal is not None else []
-    score = _scorer(task, test, with_answers=answers)
+    score = _scorer(task, test, success_threshold=options.success_threshold, with_answers=answers)
     limit = task.max_completion_length if options.max_new_tokens is None else options.max_new_tokens
     of_problem: list[list[Scored]] = [[] for _ in token_ids]
     for number, batch in enumerate(batches):
@@ -199,7 +205,7 @@ def _test_problems(task: Task, problems: int | None) -> dict[str, list[Any]]:
 
 
 def _scorer(
-    task: Task, test: Mapping[str, Sequence[Any]], *, with_answers: bool
+    task: Task, test: Mapping[str, Sequence[Any]], *, success_threshold: float, with_answers: bool
 ) -> Callable[[Batch, Sequence[SampledCompletion]], list[Scored]]:
     """What turns a batch of completions into answers with their verdicts."""
     verdicts = task.verdicts if with_answers else None
@@ -216,7 +222,8 @@ def _scorer(
     def score(batch: Batch, completions: Sequence[SampledCompletion]) -> list[Scored]:
         columns = {name: [values[i] for i in batch.prompts] for name, values in test.items()}
         rewards = reward(columns.pop("prompt"), [completion.text for completion in completions], **columns)
-        scored = [_scored(completion, value) for completion, value in zip(completions, rewards, strict=True)]
+        successes = is_success(rewards, success_threshold).tolist()
+        scored = [_scored(*each) for each in zip(completions, rewards, successes, strict=True)]
         if verdicts is not None:
             for row, verdict in zip(scored, given, strict=True):
                 row["answer"] = verdict.answer or ""
@@ -225,11 +232,11 @@ def _scorer(
     return score
 
 
-def _scored(completion: SampledCompletion, reward: float) -> Scored:
+def _scored(completion: SampledCompletion, reward: float, success: bool) -> Scored:
     row: Scored = {
         "completion": completion.text,
         "reward": reward,
-        "success": reward > SUCCESS_THRESHOLD,
+        "success": success,
         "length": completion.length,
         "cut": completion.cut,
     }

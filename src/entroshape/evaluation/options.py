@@ -69,6 +69,9 @@ class EvalConfig:
     seed: int = option("result", default=0)
     """Of all draws."""
 
+    success_threshold: float | None = option("result", default=None)
+    """A completion is a success if its reward is above this. None: as in the run whose model this is, else 0.5."""
+
     output: str | None = option("presentation", default=None)
     """A .parquet file for every answer with its verdict. None: eval/TASK-MODEL-SEED.parquet, with the other
     options that are not the defaults in its name, such as eval/countdown-countdown-tiny-0-samples-32.parquet."""
@@ -86,6 +89,8 @@ class EvalConfig:
         for name, kind in (("engine", EngineName), ("precision", Precision), ("device", Device)):
             check_choice(name, getattr(self, name), get_args(kind))
         check_number("temperature", self.temperature, minimum=0.0, exclusive=True)
+        if self.success_threshold is not None:
+            check_number("success_threshold", self.success_threshold)
         if self.output is not None and not self.output.endswith(".parquet"):
             raise ValueError(f"output must be a .parquet file; got {self.output!r}")
         if self.engine == "vllm" and self.device == "cpu":

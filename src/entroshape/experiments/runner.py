@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeE
 from entroshape.experiments.arms import Arm
 from entroshape.experiments.door import check_begun, is_begun
 from entroshape.experiments.record import is_finished, run_record
+from entroshape.methods import build_method
 from entroshape.options import affecting
 from entroshape.runs import RunDirectory
 from entroshape.runs.files import read_lines, taken
@@ -195,9 +196,13 @@ def _evaluated_starts(job: Job) -> Iterator[RunDirectory]:
     """Runs beside this one, of other arms with the same start, whose evaluation before training is done."""
     start = affecting(job.config, "start")
     wanted = [getattr(job.config, name) for name in start]
+    threshold = build_method(job.config.method, job.config.method_options).success_threshold
     for path in sorted(job.path.parent.parent.glob(f"*/{job.path.name}")):
         run = RunDirectory(path)
         if path != job.path and run.config_path.is_file() and 0 in run.evaluation_steps():
             config = run.read_config()
-            if [config.get(name) for name in start] == wanted:
+            if [config.get(name) for name in start] != wanted:
+                continue
+            # What counts as a success is the method's, and shows in the figures before training as well.
+            if build_method(config["method"], config["method_options"]).success_threshold == threshold:
                 yield run

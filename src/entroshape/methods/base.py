@@ -13,7 +13,7 @@ from torch import Tensor
 from entroshape.checks import check_number
 from entroshape.credit.bounds import MAX_REWARD
 from entroshape.credit.overlong import GroupRelativeOverlong, Overlong, SoftOverlong
-from entroshape.credit.sets import statistics_dtype
+from entroshape.credit.sets import is_success, statistics_dtype
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.rollouts import Rollouts
 
@@ -129,17 +129,17 @@ class Method(ABC):
         """Which rewards are a success: those above ``success_threshold``. The one answer, in training and after it.
 
         Args:
-            rewards: raw rewards of any shape, before any punishment; compared in float32, as training holds them.
+            rewards: raw rewards of any shape, before any punishment.
 
         Returns:
-            A bool tensor of that shape.
+            A bool tensor of that shape; see :func:`entroshape.credit.sets.is_success`.
 
         Example:
             >>> from entroshape import GTPO
             >>> GTPO(success_threshold=0.8).is_success([0.7, 0.8, 0.9]).tolist()
             [False, False, True]
         """
-        return torch.as_tensor(rewards, dtype=torch.float32) > self.success_threshold
+        return is_success(rewards, self.success_threshold)
 
     def success(self, rollouts: Rollouts) -> Tensor:
         """``[B]`` bool: which responses are successes: as the rollouts say, else :meth:`is_success` of the rewards."""

@@ -61,6 +61,7 @@ class Evaluator(TrainerCallback):
                     max_new_tokens=self._config.max_completion_length,
                     temperature=self._config.temperature,
                     seed=self._config.seed,
+                    success_threshold=self._trainer.method.success_threshold,
                     progress=progress,
                     prompt_formatter=lambda prompt: formatted_prompt(prompt, self._task, self._tokenizer),
                 )
