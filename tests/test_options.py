@@ -51,11 +51,11 @@ def test_an_option_that_does_not_say_so_is_found():
     class Silent(TrainConfig):
         forgotten: int = 0
 
-    with pytest.raises(TypeError, match="forgotten must say what it affects"):
+    with pytest.raises(TypeError, match="forgotten does not declare what it affects"):
         compared(Silent())
-    with pytest.raises(ValueError, match="effects must be of"):
+    with pytest.raises(ValueError, match="effects must be among"):
         option("weights", default=1)
-    with pytest.raises(ValueError, match="effects must be of"):
+    with pytest.raises(ValueError, match="effects must be among"):
         option(default=1)
 
 

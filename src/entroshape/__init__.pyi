@@ -1,4 +1,4 @@
-"""The public names of the package, for type checkers and for lazy_loader, which imports each when it is used."""
+"""The public names of the package, for type checkers and for lazy_loader, which imports each on first use."""
 
 from .credit.entropy import linear_logprob_and_entropy as linear_logprob_and_entropy
 from .credit.entropy import logprob_and_entropy as logprob_and_entropy

@@ -1,4 +1,4 @@
-"""Checks of option values, worded alike everywhere: the name, what was expected, what came. Needs no torch."""
+"""Checks of option values. Every message names the option, what was expected and what was given. Needs no torch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_integer(name: str, value: object, *, minimum: int = 0, maximum: int | None = None) -> None:
-    """Raise ``ValueError`` unless ``value`` is an int within the bounds, which count themselves.
+    """Raise ``ValueError`` unless ``value`` is an int within the bounds, which are inclusive.
 
-    ``True`` and 2.0 are refused: whoever passes them has mixed up two options.
+    ``True`` and 2.0 are refused, because they are most likely meant for another option.
 
     Example:
         >>> check_integer("steps", True, minimum=1)
@@ -44,14 +44,14 @@ def check_number(
 ) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number within the bounds.
 
-    The bounds themselves count, unless ``exclusive``.
+    The bounds are inclusive unless ``exclusive``.
 
     Example:
         >>> check_number("temperature", 0, minimum=0.0, exclusive=True)
         Traceback (most recent call last):
         ValueError: temperature must be a finite number in (0, inf); got 0
     """
-    # An int is compared as it is: one of 400 digits has no float.
+    # An int is not converted to float for the comparison: one of 400 digits would overflow.
     number = isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
     inside = number and (minimum < value < maximum if exclusive else minimum <= value <= maximum)  # type: ignore[operator]
     if not inside:
@@ -62,10 +62,10 @@ def check_number(
 
 @contextmanager
 def begun() -> Iterator[None]:
-    """For work that has begun: a bad value in here is a failure on the way, and no option that was refused.
+    """Marks work that has begun: a ``ValueError`` inside is a runtime failure and not a refused option.
 
     Raises:
-        RuntimeError: in place of a ``ValueError``, with its message.
+        RuntimeError: instead of the ``ValueError``, with the same message.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Models and prompts: from a name to weights and a tokenizer, and from a task's problems to what the model reads."""
+"""Loads models and tokenizers by name, and formats a task's problems as prompts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resolve_model(name: str) -> str:
     """The path of a bundled or local model, or ``name`` itself for a hub id.
 
     Raises:
-        ValueError: a path that holds no model.
+        ValueError: the path does not exist or has no saved model.
     """
     if name in BUNDLED_MODELS:
         return str(bundled_model_path(name))
@@ -32,16 +32,18 @@ def resolve_model(name: str) -> str:
             raise ValueError(f"model: {path} holds neither config.json nor adapter_config.json; expected a saved model")
         return str(path)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ValueError(f"model: no directory {path}; expected a local model, a hub id, or {BUNDLED} (bundled)")
+        raise ValueError(
+            f"model: directory {path} does not exist; expected a local model, a hub id, or {BUNDLED} (bundled)"
+        )
     return name
 
 
 def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal language model in float32, and its tokenizer.
+    """Loads a causal language model in float32, and its tokenizer.
 
     Raises:
-        ValueError: it cannot be found, here or on the hub; a file of it is damaged; it lacks weights, or has some that
-            are not finite.
+        ValueError: the model is neither a local model nor on the hub, one of its files is damaged, weights are missing,
+            or weights are not finite.
     """
     tokenizer = load_tokenizer(name)
     with _readable(name):
@@ -50,18 +52,18 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             resolve_model(name), dtype=torch.float32, output_loading_info=True
         )
     if missing := sorted(loaded["missing_keys"]):
-        raise ValueError(f"model {name!r} lacks {len(missing)} of its weights, the first {missing[0]!r}")
+        raise ValueError(f"model {name!r} lacks {len(missing)} weights, such as {missing[0]!r}")
     broken = next((key for key, weight in model.named_parameters() if not weight.isfinite().all()), None)
     if broken is not None:
-        raise ValueError(f"model {name!r} has weights that are not finite numbers, the first in {broken!r}")
+        raise ValueError(f"model {name!r} has non-finite weights, first in {broken!r}")
     return model, tokenizer
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, without the model.
+    """Loads the tokenizer of a model, without the model.
 
     Raises:
-        ValueError: it cannot be found, here or on the hub, or a file of it is damaged.
+        ValueError: the model is neither a local model nor on the hub, or one of its files is damaged.
     """
     path = resolve_model(name)
     with _readable(name):
@@ -79,37 +81,37 @@ def _check_generation_config(file: Path) -> None:
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """Says which model it was that could not be read."""
+    """Names the model in errors that are raised while it is read."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError, ImportError):
         raise
     except Exception as error:
-        # A damaged file raises whatever the library at work has for it: SafetensorError, KeyError, AttributeError, ...
+        # Each library raises its own errors for a damaged file: SafetensorError, KeyError, AttributeError, ...
         if isinstance(error, OSError) and not Path(name).expanduser().is_dir():
             raise ValueError(
                 f"model {name!r} was not found: expected a hub id, a local directory, or {BUNDLED} (bundled). {error}"
             ) from error
         raise ValueError(
-            f"model {name!r} cannot be read: a file of it is damaged or of another kind "
+            f"model {name!r} cannot be read: one of its files is damaged or has another format "
             f"({type(error).__name__}: {error})"
         ) from error
 
 
 def formatted_prompt(prompt: str, task: Task, tokenizer: PreTrainedTokenizerBase) -> str | list[dict[str, str]]:
-    """What the model is asked: a conversation where the tokenizer has a chat template, else the plain problem.
+    """Formats a problem as a prompt: a conversation if the tokenizer has a chat template, otherwise plain text.
 
-    The task's instruction (how to mark the final answer) stands behind the problem.
+    The task's instruction (how to mark the final answer) follows the problem.
     """
     text = f"{prompt}\n\n{task.instruction}" if task.instruction else prompt
     return [{"role": "user", "content": text}] if tokenizer.chat_template else text
 
 
 def training_prompts(task: Task, tokenizer: PreTrainedTokenizerBase, rows: int, seed: int) -> Dataset:
-    """At least ``rows`` training prompts in their final order: all of the task's, shuffled, pass after pass.
+    """Draws the order of a run's training prompts: at least ``rows``, as whole passes, each shuffled separately.
 
-    One pass of the trainer then is the whole run, so that a resumed run finds its place by counting; and since a longer
-    run only adds passes, its first steps see what a shorter one saw.
+    The trainer makes a single pass over them, so a resumed run finds its place by counting. A longer run only adds
+    passes, so its first steps see the same prompts as those of a shorter run.
     """
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
@@ -124,12 +126,12 @@ def check_readable(task: Task, model: str, tokenizer: PreTrainedTokenizerBase) -
     prompt = formatted_prompt(task.train[0]["prompt"], task, tokenizer)
     try:
         tokenizer(prompt_text(prompt))
-    except Exception as error:  # what the tokenizers library raises is a bare Exception
+    except Exception as error:  # the tokenizers library raises bare Exceptions
         raise ValueError(
-            f"model {model!r} cannot read the prompts of task {task.name!r} ({error}); choose another model for it"
+            f"model {model!r} cannot read the prompts of task {task.name!r} ({error}); choose another model"
         ) from error
 
 
 def prompt_text(prompt: Any) -> str:
-    """A prompt as people read it."""
+    """The text of a prompt, whether it is a conversation or plain text."""
     return prompt if isinstance(prompt, str) else "\n".join(str(message["content"]) for message in prompt)

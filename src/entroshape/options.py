@@ -1,4 +1,4 @@
-"""What an option affects, written at the option itself, so that no list of their names is kept anywhere else."""
+"""Declares what an option affects at the option itself, so that no list of option names has to be kept elsewhere."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from dataclasses import MISSING, field, fields
 from typing import Any, Literal, get_args
 
 Effect = Literal["run", "start", "result", "resources", "presentation"]
-"""``run``: which of the runs that are compared it is. ``start``: figures before training, and so all that follow.
-``result``: figures after training; of an evaluation, its completions and verdicts. ``resources``: where, how fast and
-how safely the same is computed. ``presentation``: where it is written and how it is shown.
+"""``run``: which run of a comparison this is. ``start``: the metrics before training, and so everything after them.
+``result``: the metrics after training; in an evaluation, the completions and verdicts. ``resources``: where, how fast
+and how safely the same is computed. ``presentation``: where results are written and how they are shown.
 
-An option may have several: the device is a matter of resources, and its arithmetic shows in the start's last digits."""
+An option may have several effects: the device is a resource, and its arithmetic changes the last digits of the start
+metrics."""
 
 _KEY = "affects"
 
 
 def option(*effects: Effect, default: Any = MISSING, default_factory: Callable[[], Any] | None = None) -> Any:
-    """A dataclass field that says what it affects.
+    """A dataclass field that declares what it affects.
 
     Raises:
-        ValueError: no effect, or an unknown one.
+        ValueError: there is no effect, or an unknown one.
 
     Example:
         >>> from dataclasses import dataclass
@@ -32,7 +33,7 @@ def option(*effects: Effect, default: Any = MISSING, default_factory: Callable[[
         (100, ['threads'], ['steps'])
     """
     if not effects or not set(effects) <= set(get_args(Effect)):
-        raise ValueError(f"effects must be of {', '.join(get_args(Effect))}; got {effects!r}")
+        raise ValueError(f"effects must be among {', '.join(get_args(Effect))}; got {effects!r}")
     metadata = {_KEY: frozenset(effects)}
     if default_factory is not None:
         return field(default_factory=default_factory, metadata=metadata)
@@ -40,20 +41,20 @@ def option(*effects: Effect, default: Any = MISSING, default_factory: Callable[[
 
 
 def affecting(options: Any, *effects: Effect) -> list[str]:
-    """Names of the options that have one of the effects at least.
+    """Names of the options that have at least one of the effects.
 
     Args:
         options: a dataclass or an instance of it.
-        effects: which.
+        effects: the effects to look for.
 
     Raises:
-        TypeError: a field that does not say what it affects.
+        TypeError: a field does not declare what it affects.
     """
     return [name for name, own in _effects(options).items() if own & set(effects)]
 
 
 def compared(options: Any) -> list[str]:
-    """Names of the options on which figures depend: two results with other values of them are two different things.
+    """Names of the options that metrics depend on. Results can be compared only if these options are the same.
 
     Raises:
         TypeError: see :func:`affecting`.
@@ -64,5 +65,5 @@ def compared(options: Any) -> list[str]:
 def _effects(options: Any) -> dict[str, frozenset[str]]:
     silent = [each.name for each in fields(options) if _KEY not in each.metadata]
     if silent:
-        raise TypeError(f"{silent[0]} must say what it affects: define it with entroshape.options.option")
+        raise TypeError(f"{silent[0]} does not declare what it affects: define it with entroshape.options.option")
     return {each.name: each.metadata[_KEY] for each in fields(options)}

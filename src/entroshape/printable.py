@@ -1,4 +1,4 @@
-"""Text from outside as it may be shown: control characters are written as what they are called, and do nothing."""
+"""Makes text from outside safe to show: control characters are replaced by their escape sequences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHORT.maxlevel = 3
 
 
 def printable(text: str) -> str:
-    r"""Text that can do nothing to a terminal: all but printable characters and newlines as what they are called.
+    r"""Text that cannot control a terminal: only printable characters and newlines are kept, others are escaped.
 
     Example:
         >>> print(printable("a\x1b[31mb\u202e\r\nc"))
@@ -40,7 +40,7 @@ def one_line(text: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as an error message shows it: at most a few words of it, however large or deep it is.
+    """A value as an error message shows it: shortened to a few words, however large or nested it is.
 
     Example:
         >>> shown("x" * 10**6)[:8], len(shown([[0] * 10**5] * 10**5)) < 200
@@ -50,12 +50,12 @@ def shown(value: Any) -> str:
 
 
 class _PrintableRecord(logging.LogRecord):
-    def getMessage(self) -> str:  # noqa: N802 - the name that logging gives it
+    def getMessage(self) -> str:  # noqa: N802 - overrides logging's method
         return printable(super().getMessage())
 
 
 def make_output_printable() -> None:
-    """Makes what libraries log or warn of printable, and a character that the output cannot encode no error."""
+    """Makes log records and warnings printable, and escapes characters that the output streams cannot encode."""
     logging.setLogRecordFactory(_PrintableRecord)
     warnings.formatwarning = lambda message, *place, **more: f"warning: {one_line(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):

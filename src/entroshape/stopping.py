@@ -1,4 +1,4 @@
-"""Stopping a command by a signal: Ctrl-C and SIGTERM unwind it alike, so that what it holds is let go."""
+"""Stopping a command by a signal: Ctrl-C and SIGTERM both unwind the stack, so that resources are released."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM in here raises :class:`Terminated`, as Ctrl-C raises ``KeyboardInterrupt``."""
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+    """Within this context, SIGTERM raises :class:`Terminated`, as Ctrl-C raises ``KeyboardInterrupt``."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can set signal handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, _terminated)
@@ -28,7 +28,7 @@ def stoppable() -> Iterator[None]:
 
 
 def exit_status(stop: KeyboardInterrupt) -> int:
-    """What a shell calls the end by this signal.
+    """The exit status that shells use for this signal.
 
     Example:
         >>> exit_status(KeyboardInterrupt()), exit_status(Terminated())
@@ -38,7 +38,7 @@ def exit_status(stop: KeyboardInterrupt) -> int:
 
 
 def close_process_group() -> None:
-    """Closes torch's process group, if there is one: left to the interpreter's exit, its threads now and then abort."""
+    """Closes torch's process group, if there is one: its threads sometimes abort if it is left to interpreter exit."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

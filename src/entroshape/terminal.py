@@ -1,7 +1,7 @@
-"""The console of every command: our own words and colours, and no command that somebody's text holds.
+"""The console of all commands, which shows text from outside without interpreting it.
 
-Paths, names and a model's tokens come from outside. Square brackets in them are no markup, and control characters are
-shown by name. All output to a terminal goes through this console.
+Paths, names and a model's tokens come from outside. Square brackets in them are not markup, and control characters are
+shown as escape sequences. All output to a terminal goes through this console.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from entroshape.printable import printable
 
 
 class PlainConsole(Console):
-    """A console of rich without markup, emoji codes or highlighting, whatever is printed on it.
+    """A rich console that never interprets markup or emoji codes and highlights nothing.
 
     Args:
         options: those of :class:`rich.console.Console`.
@@ -28,15 +28,15 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """The text as it stands, made printable before its width is measured."""
+        """Renders the text literally; it is made printable before its width is measured."""
         return super().render_str(printable(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As in rich; what is no string, such as a ``Text`` or a progress column, is made printable here."""
+        """As in rich; renderables that are not strings, such as ``Text`` or a progress column, are made printable."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def text_column(text: str) -> TextColumn:
-    """A column of a progress bar whose fields are no markup."""
+    """A progress bar column without markup."""
     return TextColumn(text, markup=False)

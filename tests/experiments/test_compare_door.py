@@ -49,8 +49,8 @@ def jobs_of(output, *arguments):
     [
         (["--methods=dapo,gtpo", "--task=nope"], "unknown task 'nope'"),
         (["--methods=dapo,gtpo:task=nope"], "unknown task 'nope'"),
-        (["--methods=dapo", "--model=./typo"], "model: no directory typo"),
-        (["--methods=dapo,dapo:model=./typo"], "model: no directory typo"),
+        (["--methods=dapo", "--model=./typo"], "model: directory typo does not exist"),
+        (["--methods=dapo,dapo:model=./typo"], "model: directory typo does not exist"),
         (["--methods=dapo", "--reward=no_such_module:f"], "no module 'no_such_module'"),
         (["--methods=dapo", "--task=reasoning_gym:chain_sum"], "cannot read the prompts"),
         (["--methods=dapo", "--task=math:math500?from=./nowhere"], "from must be a directory"),

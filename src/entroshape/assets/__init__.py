@@ -1,4 +1,4 @@
-"""The bundled tiny models: where they are installed, and which task each was made for."""
+"""The bundled tiny models: where they are installed, and the task of each."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 
 class BundledModel(NamedTuple):
-    """What a bundled model is for, and how to train it."""
+    """The task of a bundled model, and its default learning rate."""
 
     task: str
-    """The kind of task it was warm-started on; it reads no other."""
+    """The kind of task that it was warm-started on. It has no tokens for other tasks."""
 
     learning_rate: float
-    """Peak learning rate of reinforcement learning, unless told otherwise."""
+    """Default peak learning rate of reinforcement learning."""
 
 
 BUNDLED_MODELS: Mapping[str, BundledModel] = {
@@ -40,7 +40,7 @@ def bundled_model_path(name: str = "countdown-tiny") -> Path:
     """The directory of a bundled model, for ``from_pretrained``.
 
     Raises:
-        ValueError: no such model; the message lists those there are.
+        ValueError: ``name`` is not a bundled model; the message lists the bundled models.
 
     Example:
         >>> bundled_model_path().name

@@ -1,1 +1,1 @@
-"""Metrics as people read them, apart from what computes them. Standard library alone."""
+"""How metrics are named and formatted for people. Needs only the standard library."""

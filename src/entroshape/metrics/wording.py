@@ -1,7 +1,7 @@
-"""How a metric is worded: its label, its unit, whether it is a share, and how many digits it is shown with.
+"""How a metric is shown: its label, its unit, whether it is a share, and its number of digits.
 
-The terminal, ``report.html`` and ``comparison.html`` show the text that is made here, so that they agree to the digit;
-the scripts of the pages format no figure of their own. Ties are rounded away from zero: 0.0625 is 6.3 %.
+The terminal, ``report.html`` and ``comparison.html`` all show the text that is made here, so they agree to the digit.
+The scripts of the pages format no numbers themselves. Ties are rounded away from zero: 0.0625 is 6.3 %.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ class Wording:
     """Such as ``"Mean@16"``, ``"Entropy"``."""
 
     unit: str = ""
-    """Such as ``"tokens"``; of a share, the per cent sign is shown instead."""
+    """Such as ``"tokens"``. Shares have no unit; they are shown with a per cent sign."""
 
     share: bool = False
-    """Whether values lie between 0 and 1 and are shown in per cent, their differences in percentage points."""
+    """Whether values lie between 0 and 1. They are shown in per cent, and their differences in percentage points."""
 
     digits: int = 3
-    """Decimals; significant digits if ``significant``."""
+    """Number of decimals, or of significant digits if ``significant``."""
 
     significant: bool = False
-    """Whether digits are counted from the first that is not 0, because values may be of any size."""
+    """Whether ``digits`` counts significant digits, for metrics whose values can have any magnitude."""
 
     also: str = ""
     """Another name of the same quantity."""
 
     note: str = ""
-    """What it is, in a sentence."""
+    """Definition of the metric, in one sentence."""
 
     @property
     def title(self) -> str:
-        """The label with its other name and its unit.
+        """The label with the other name and the unit.
 
         Example:
             >>> wording("mean@16").title, wording("length").title
@@ -54,7 +54,7 @@ class Wording:
         return self.label + (f" = {self.also}" if self.also else "") + (f" ({self.unit})" if self.unit else "")
 
     def number(self, value: float, *, signed: bool = False) -> str:
-        """The number alone; ``signed``: with its sign, as differences are shown.
+        """The number without a unit; with ``signed``, it always has a sign, as differences do.
 
         Raises:
             ValueError: a value that is not finite.
@@ -64,26 +64,26 @@ class Wording:
         sign = "+" if signed else ""
         if self.significant:
             return f"{value + 0.0:{sign}.{self.digits}g}"
-        # The shortest decimal that is the value, as people see it printed: 0.1235 is a tie, whatever its binary form.
+        # The shortest decimal that prints as the float: 0.1235 is a tie, whatever its binary form.
         exact = Decimal(repr(float(value))) * (100 if self.share else 1)
         # Adding 0 turns -0 into 0.
         rounded = exact.quantize(Decimal(1).scaleb(-self.digits), rounding=ROUND_HALF_UP) + 0
         return f"{rounded:{sign},.{self.digits}f}"
 
     def value(self, value: float) -> str:
-        """The number with its per cent sign, if it is a share, or its seconds."""
+        """The number, with a per cent sign if it is a share and with "s" if it is in seconds."""
         return self.number(value) + self._sign
 
     def difference(self, value: float) -> str:
-        """A signed difference; of shares, in percentage points."""
+        """A signed difference, in percentage points if the metric is a share."""
         return self.number(value, signed=True) + (" points" if self.share else "")
 
     def interval(self, low: float, high: float, *, signed: bool = False) -> str:
-        """Two ends, without a unit: they stand beside a value that has one."""
+        """The two ends of an interval, without a unit: it is shown next to a value that has one."""
         return f"{self.number(low, signed=signed)} to {self.number(high, signed=signed)}"
 
     def with_error(self, mean: float, error: float | None) -> str:
-        """A mean and its standard error, if there is one."""
+        """A mean with its standard error, or the mean only if ``error`` is ``None``."""
         return self.number(mean) + ("" if error is None else f" ± {self.number(error)}") + self._sign
 
     @property
@@ -96,7 +96,7 @@ _UNKNOWN = Wording(label="", digits=4, significant=True)
 _COUNTED = {
     "mean": Wording(label="Mean", share=True, digits=1, also="Pass@1", note="Share of completions that are successes."),
     "majority": Wording(
-        label="Majority", share=True, digits=1, note="Share of problems whose most frequent answer is right."
+        label="Majority", share=True, digits=1, note="Share of problems whose most frequent final answer is correct."
     ),
     "pass": Wording(
         label="Pass", share=True, digits=1, note="Share of problems that at least one of k completions solves."
@@ -135,7 +135,7 @@ _ORDER = (*_COUNTED, "reward", "entropy", "length", "share_cut")
 
 
 def wording(metric: str) -> Wording:
-    """How the metric of that name is worded; an unknown one has its name as its label, and four significant digits.
+    """How the metric of this name is shown. An unknown metric gets its name as label, and four significant digits.
 
     Example:
         >>> wording("pass@4").label, wording("grad_norm").value(0.25), wording("success_rate").difference(-0.05)
@@ -167,9 +167,10 @@ def in_order(metrics: Iterable[str]) -> list[str]:
 
 
 def worth_showing(*evaluations: Mapping[str, float]) -> list[str]:
-    """Which metrics are shown of evaluations, in order.
+    """The names of the metrics that are shown for the evaluations, in order.
 
-    ``pass@1`` is ``mean@n`` again; the reward is, unless rewards are graded. Ends of intervals are not metrics.
+    ``pass@1`` is left out because it equals ``mean@n``. So is the reward if it equals ``mean@n``, as it does unless
+    rewards are graded. The ends of intervals are not metrics.
 
     Example:
         >>> worth_showing({"mean@4": 0.5, "mean@4_low": 0.4, "pass@1": 0.5, "reward": 0.5, "problems": 8.0})
@@ -190,7 +191,7 @@ def _graded(metrics: Mapping[str, float]) -> bool:
 
 
 def credit_number(value: float) -> str:
-    """A token's entropy, shaped reward or advantage: four significant digits, as the credit viewer writes them.
+    """A token's entropy, shaped reward or advantage with four significant digits, as the credit viewer shows it.
 
     Example:
         >>> [credit_number(value) for value in (0.12345, -1.0, 0.0, 0.00001234, 12345.6)]
