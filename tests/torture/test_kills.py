@@ -164,10 +164,10 @@ def test_an_evaluation_killed_anywhere_gives_the_answers_that_it_would_have_give
 
 
 def figures(path):
-    """A comparison's records without their timings."""
+    """A comparison's records without their timings and versions."""
     records = json.loads((path / "comparison.json").read_text())["records"]
     return sorted(
-        ({name: value for name, value in row.items() if name != "seconds"} for row in records),
+        ({name: value for name, value in row.items() if name not in ("seconds", "environment")} for row in records),
         key=lambda row: (row["arm"], row["seed"]),
     )
 
