@@ -75,7 +75,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def _check_generation_config(file: Path) -> None:
     """Refuses a damaged file, which transformers takes for none."""
-    if file.exists() and not isinstance(json.loads(file.read_bytes()), dict):
+    if file.exists() and not isinstance(json.loads(file.read_text(encoding="utf-8")), dict):
         raise ValueError(f"{file.name} must hold an object")
 
 

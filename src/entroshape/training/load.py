@@ -25,6 +25,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = Path(path)
     if not path.exists():
         raise ValueError(f"config must be a YAML file; got {path}, which does not exist")
+    if path.is_dir():
+        raise ValueError(f"config must be a YAML file; {path} is a directory")
     content = read_yaml(path)
     content = {} if content is None else content
     if not isinstance(content, dict):
