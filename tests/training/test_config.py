@@ -1,10 +1,14 @@
 """Options of a run: from Python, a file and a command line."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+import entroshape
 from entroshape.training.command import parse_train
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import load_config
@@ -143,3 +147,18 @@ def test_a_task_starts_from_the_bundled_model_that_was_made_for_it_unless_told_o
     assert parse_train(["--task", task])[0] == config
     assert parse_train(["--config", str(written(tmp_path, f"task: {task}")), "--steps=3"])[0].model == model
     assert parse_train(["--task", task, "--model", "./mine"])[0].model == "./mine"
+
+
+@given(st.integers(0, 10_000), st.integers(1, 16))
+def test_steps_and_optimizer_updates_are_converted_to_and_fro(steps, updates_per_step):
+    config = TrainConfig(updates_per_step=updates_per_step, prompts_per_step=updates_per_step)
+    updates = config.updates_of(steps)
+    assert config.steps_of(updates) == steps
+    assert all(config.steps_of(updates + more) == steps for more in range(updates_per_step))
+    assert config.steps_of(updates + updates_per_step) == steps + 1
+
+
+def test_nothing_else_converts_steps_and_updates():
+    package = Path(entroshape.__file__).parent
+    elsewhere = [path for path in package.rglob("*.py") if "updates_per_step" in path.read_text()]
+    assert [path.relative_to(package).as_posix() for path in elsewhere] == ["training/config.py"]

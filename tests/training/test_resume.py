@@ -157,7 +157,8 @@ def test_divergence_is_one_sentence_with_step_cause_and_last_good_checkpoint(tmp
     run = RunDirectory.open(tmp_path / "run")
     assert "training diverged in step " in said
     assert "not finite" in said
-    assert f"The last checkpoint with finite weights is {run.latest_checkpoint()}" in said
+    assert f", {run.latest_checkpoint()}" in said
+    assert "The last checkpoint with finite weights is that of step " in said
     assert "Traceback" not in said
     assert all(weight.isfinite().all() for weight in load_file(run.latest_checkpoint() / "model.safetensors").values())
 

@@ -18,13 +18,23 @@ MARK = "complete.json"
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The directories ``checkpoint-<optimizer step>`` in ``folder``, whole or not, in the order of their steps."""
+    """The directories ``checkpoint-<optimizer updates>`` in ``folder``, whole or not, in the order of their updates."""
     found = {}
     for path in folder.glob("checkpoint-*"):
         name = re.fullmatch(r"checkpoint-(\d+)", path.name)
         if name and path.is_dir():
             found[int(name[1])] = path
     return [found[step] for step in sorted(found)]
+
+
+def updates_in(checkpoint: Path) -> int:
+    """The optimizer updates that a checkpoint holds, by its name, which transformers gives it.
+
+    Example:
+        >>> updates_in(Path("checkpoints/checkpoint-24"))
+        24
+    """
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def mark_whole(checkpoint: Path) -> None:

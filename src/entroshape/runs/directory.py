@@ -287,7 +287,7 @@ class RunDirectory:
         mark_whole(Path(checkpoint))
 
     def latest_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint, ``checkpoints/checkpoint-<optimizer step>``; ``None``: there is none."""
+        """The newest whole checkpoint, ``checkpoints/checkpoint-<optimizer updates>``; ``None``: there is none."""
         whole = [path for path in list_checkpoints(self.checkpoints_path) if is_whole(path)]
         return whole[-1] if whole else None
 

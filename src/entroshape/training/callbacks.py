@@ -117,14 +117,19 @@ class RunRecorder(TrainerCallback):
         """One line of metrics; a loss that is not finite ends the run."""
         if not state.is_world_process_zero or "loss" not in logs:
             return
-        step = state.global_step // self._config.updates_per_step
+        step = self._config.steps_of(state.global_step)
         metrics = {"step": step, "optimizer_step": state.global_step}
         metrics |= {ours: float(logs[theirs]) for theirs, ours in FROM_TRL.items() if logs.get(theirs) is not None}
         metrics |= {key.removeprefix(PREFIX): value for key, value in logs.items() if key.startswith(PREFIX)}
         metrics = {key: value for key, value in metrics.items() if value is not None}
         broken = [key for key, value in metrics.items() if not math.isfinite(value)]
         if broken:
-            raise DivergedError(self._run, step, f"{' and '.join(broken)} {'are' if broken[1:] else 'is'} not finite")
+            raise DivergedError(
+                self._run,
+                step,
+                f"{' and '.join(broken)} {'are' if broken[1:] else 'is'} not finite",
+                self._config.steps_of,
+            )
         self._run.append_metrics(metrics)
         self._progress.update(metrics)
 

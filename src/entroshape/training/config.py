@@ -197,6 +197,14 @@ class TrainConfig:
             return BUNDLED_MODELS[self.model].learning_rate
         return 1e-5 if self.lora_rank else 1e-6
 
+    def updates_of(self, steps: int) -> int:
+        """Optimizer updates that ``steps`` steps make: what transformers counts, and numbers its checkpoints by."""
+        return steps * self.updates_per_step
+
+    def steps_of(self, updates: int) -> int:
+        """Whole steps that ``updates`` optimizer updates make: what everything else of a run is counted in."""
+        return updates // self.updates_per_step
+
     def micro_batches(self, world_size: int) -> tuple[int, int]:
         """Responses a device holds at once, and how many such micro-batches make an update.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from entroshape.engines.trl import ShapedGRPOTrainer
 from entroshape.runs import RunDirectory
+from entroshape.runs.checkpoints import updates_in
 
 PROBE = 32
 """Tokens that a model is asked about when training has failed: are its logits numbers?"""
@@ -22,10 +23,10 @@ PROBE = 32
 class DivergedError(RuntimeError):
     """Weights, gradients or logits are no longer finite. The message names the step and the last good checkpoint."""
 
-    def __init__(self, run: RunDirectory, step: int, cause: str) -> None:
+    def __init__(self, run: RunDirectory, step: int, cause: str, steps_of: Callable[[int], int]) -> None:
         checkpoint = run.latest_checkpoint()
         good = (
-            f"The last checkpoint with finite weights is {checkpoint}"
+            f"The last checkpoint with finite weights is that of step {steps_of(updates_in(checkpoint))}, {checkpoint}"
             if checkpoint
             else "There is no checkpoint to return to"
         )
@@ -40,11 +41,11 @@ class FiniteWeights(TrainerCallback):
 
     Args:
         run: whose checkpoints the message names.
-        updates_per_step: optimizer updates that make a step.
+        steps_of: from optimizer updates to whole steps.
     """
 
-    def __init__(self, run: RunDirectory, updates_per_step: int) -> None:
-        self._run, self._updates = run, updates_per_step
+    def __init__(self, run: RunDirectory, steps_of: Callable[[int], int]) -> None:
+        self._run, self._steps_of = run, steps_of
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
@@ -52,7 +53,7 @@ class FiniteWeights(TrainerCallback):
         """Raises ``DivergedError`` if a weight that is trained is not finite."""
         if not weights_are_finite(model):
             cause = f"weights are not finite after optimizer update {state.global_step}"
-            raise DivergedError(self._run, math.ceil(state.global_step / self._updates), cause)
+            raise DivergedError(self._run, self._steps_of(state.global_step - 1) + 1, cause, self._steps_of)
 
 
 def weights_are_finite(model: nn.Module) -> bool:
@@ -62,7 +63,9 @@ def weights_are_finite(model: nn.Module) -> bool:
 
 
 @contextmanager
-def divergence_explained(trainer: ShapedGRPOTrainer, run: RunDirectory, updates_per_step: int) -> Iterator[None]:
+def divergence_explained(
+    trainer: ShapedGRPOTrainer, run: RunDirectory, steps_of: Callable[[int], int]
+) -> Iterator[None]:
     """Training in here that fails because the model gives no numbers any more says so.
 
     Weights that are finite and huge overflow on the way to the logits; sampling from those fails with a message about
@@ -75,8 +78,9 @@ def divergence_explained(trainer: ShapedGRPOTrainer, run: RunDirectory, updates_
     except Exception as error:
         if gives_numbers(trainer):
             raise
-        step = trainer.state.global_step // updates_per_step + 1
-        raise DivergedError(run, step, f"the model's logits are not finite ({_first_line(error)})") from error
+        step = steps_of(trainer.state.global_step) + 1
+        cause = f"the model's logits are not finite ({_first_line(error)})"
+        raise DivergedError(run, step, cause, steps_of) from error
 
 
 def gives_numbers(trainer: ShapedGRPOTrainer) -> bool:

@@ -43,9 +43,9 @@ class Evaluator(TrainerCallback):
         self._evaluate_if_due(state)
 
     def _evaluate_if_due(self, state: TrainerState) -> None:
-        step, within = divmod(state.global_step, self._config.updates_per_step)
-        every = self._config.eval_every
-        if every and not within and step % every == 0 and step < self._config.steps:
+        step, every = self._config.steps_of(state.global_step), self._config.eval_every
+        whole = self._config.updates_of(step) == state.global_step
+        if every and whole and step % every == 0 and step < self._config.steps:
             self.evaluate(step)
 
     def evaluate(self, step: int) -> None:

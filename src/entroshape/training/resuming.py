@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from entroshape.engines.trl import ShapedGRPOTrainer
 from entroshape.runs import RunDirectory
+from entroshape.runs.checkpoints import updates_in
 from entroshape.training.config import TrainConfig
 from entroshape.training.saving import check_checkpoint
 
@@ -63,13 +64,17 @@ class OtherProcesses(TrainerCallback):
 def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Path | None:
     """The last whole checkpoint; what was written past it is forgotten, because it will be done again."""
     checkpoint, state = run.latest_checkpoint(), PartialState()
-    step = optimizer_step(checkpoint) // config.updates_per_step if checkpoint else 0
+    step = config.steps_of(updates_in(checkpoint)) if checkpoint else 0
     if state.is_main_process:
         if checkpoint:
             check_checkpoint(checkpoint)
         run.check_tables(step)
         run.forget_after(step)
-        console.print(f"resuming from step {step}" if checkpoint else "starting over: there is no checkpoint yet")
+        console.print(
+            f"resuming from step {step} ({checkpoint.name})"
+            if checkpoint
+            else "starting over: there is no checkpoint yet"
+        )
         wrote = _random_states(checkpoint) if checkpoint else state.num_processes
         if wrote != state.num_processes:
             console.print(
@@ -90,11 +95,6 @@ def load_onto_numbered_cpus() -> None:
     torch.serialization.register_package(
         9, lambda storage: None, lambda storage, location: storage if location.startswith("cpu:") else None
     )
-
-
-def optimizer_step(checkpoint: Path) -> int:
-    """The optimizer updates that a checkpoint holds."""
-    return int(checkpoint.name.rpartition("-")[2])
 
 
 def train_from(trainer: ShapedGRPOTrainer, checkpoint: Path | None) -> None:

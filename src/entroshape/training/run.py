@@ -25,6 +25,7 @@ from entroshape.methods import build_method
 from entroshape.models import check_readable, load_model, training_prompts
 from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory
+from entroshape.runs.checkpoints import updates_in
 from entroshape.runs.files import replace_directory
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import PlainConsole
@@ -36,7 +37,6 @@ from entroshape.training.resuming import (
     NothingLeftToTrain,
     OtherProcesses,
     load_onto_numbered_cpus,
-    optimizer_step,
     resume_point,
     train_from,
 )
@@ -89,7 +89,7 @@ def _carried_out(
     if state.is_main_process:
         console.print(f"{config.method} on {config.task} with {config.model}: {run.path}", soft_wrap=True)
     checkpoint = resume_point(run, config, console) if resumed else None
-    trained = checkpoint is not None and optimizer_step(checkpoint) >= arguments.max_steps
+    trained = checkpoint is not None and updates_in(checkpoint) >= arguments.max_steps
     if trained:
         arguments.report_to = []  # a tracker would be told of a run without a step
 
@@ -102,7 +102,7 @@ def _carried_out(
             training_prompts(task, tokenizer, config.steps * config.prompts_per_step, config.seed),
             processing_class=tokenizer,
             peft_config=_lora(config),
-            callbacks=[FiniteWeights(run, config.updates_per_step), recorder],
+            callbacks=[FiniteWeights(run, config.steps_of), recorder],
             on_rollouts=recorder.on_rollouts,
         )
         for callback in (PrinterCallback, BarOfTransformers):
@@ -113,7 +113,7 @@ def _carried_out(
         own = [evaluator, NothingLeftToTrain(), *([OtherProcesses(checkpoint, config.seed)] if checkpoint else [])]
         for callback in own:
             trainer.add_callback(callback)
-        with begun(), divergence_explained(trainer, run, config.updates_per_step):
+        with begun(), divergence_explained(trainer, run, config.steps_of):
             evaluator.evaluate(0)
             train_from(trainer, checkpoint)
             evaluator.evaluate(config.steps)
@@ -143,22 +143,22 @@ def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> Shaped
         num_generations=config.num_generations,
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=accumulation,
-        steps_per_generation=accumulation * config.updates_per_step,
-        max_steps=config.steps * config.updates_per_step,
+        steps_per_generation=accumulation * config.updates_of(1),
+        max_steps=config.updates_of(config.steps),
         old_logprobs=config.old_logprobs,
         shuffle_dataset=False,
         max_completion_length=config.max_completion_length or task.max_completion_length,
         temperature=config.temperature,
         learning_rate=config.peak_learning_rate,
         lr_scheduler_type="constant_with_warmup",
-        warmup_steps=config.warmup_steps * config.updates_per_step,
+        warmup_steps=config.updates_of(config.warmup_steps),
         adam_beta2=0.99,
         weight_decay=0.0,
         max_grad_norm=config.max_grad_norm,
         bf16=config.precision == "bfloat16",
         gradient_checkpointing=config.gradient_checkpointing,
-        logging_steps=config.updates_per_step,
-        save_steps=config.save_every * config.updates_per_step,
+        logging_steps=config.updates_of(1),
+        save_steps=config.updates_of(config.save_every),
         save_total_limit=2,
         report_to=[] if config.report_to == "none" else [config.report_to],
         use_cpu=_on_cpu(config),

@@ -15,6 +15,7 @@ from transformers.trainer_pt_utils import safe_globals
 
 from entroshape.engines.trl import ShapedGRPOTrainer
 from entroshape.printable import one_line, shown
+from entroshape.runs.checkpoints import updates_in
 from entroshape.runs.reading import read_json
 
 HOLDS = {
@@ -59,7 +60,7 @@ def check_checkpoint(checkpoint: Path) -> None:
         ValueError: naming the file.
     """
     state = read_json(checkpoint / "trainer_state.json")
-    if not isinstance(state, dict) or state.get("global_step") != int(checkpoint.name.rpartition("-")[2]):
+    if not isinstance(state, dict) or state.get("global_step") != updates_in(checkpoint):
         raise ValueError(f"{checkpoint / 'trainer_state.json'} is not the state of {checkpoint.name}; {_ADVICE}")
     for file in sorted(checkpoint.iterdir()):
         if file.suffix in (".pt", ".pth"):

@@ -8,6 +8,7 @@ from transformers import Trainer
 from transformers.integrations import TensorBoardCallback
 
 from entroshape.runs import RunDirectory
+from entroshape.runs.checkpoints import updates_in
 
 
 def keep_tensorboard(trainer: Trainer, run: RunDirectory, checkpoint: Path | None) -> None:
@@ -20,7 +21,7 @@ def keep_tensorboard(trainer: Trainer, run: RunDirectory, checkpoint: Path | Non
         run: whose directory.
         checkpoint: what a resumed run goes on from. What was logged past it is taken back, because it is done again.
     """
-    again = int(checkpoint.name.rpartition("-")[2]) + 1 if checkpoint else None
+    again = updates_in(checkpoint) + 1 if checkpoint else None
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback):
             callback.logging_dir = callback.logging_dir or str(run.path / "tensorboard")
