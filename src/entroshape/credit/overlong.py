@@ -1,6 +1,7 @@
 """Punishments for overlong responses, added to the base reward before any shaping.
 
-Shapes: ``B`` responses. Lengths are in tokens, punishments in units of the reward (never positive).
+Shapes: ``B`` responses. Lengths are in tokens, punishments in units of the reward (never positive) and in
+:func:`~entroshape.credit.sets.statistics_dtype`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from entroshape.checks import check_integer, check_number
 from entroshape.credit.sets import set_extreme, set_ids, set_sum, statistics_dtype
 
 MAX_LENGTH = 2**24
-"""Lengths are compared in float32, which holds every whole number of tokens up to this one."""
+"""Float32, the widest that some devices have, holds every whole number of tokens up to this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,9 @@ class SoftOverlong:
         check_integer("cache", self.cache, minimum=1, maximum=self.max_length)
 
     def punishment(self, lengths: Tensor, success: Tensor | None = None, group: Tensor | None = None) -> Tensor:
-        """``[B]`` float32 punishments of ``lengths`` ``[B]``; it looks neither at outcomes nor at groups."""
-        return 0.0 - ((lengths.float() - (self.max_length - self.cache)) / self.cache).clamp(0.0, 1.0)
+        """``[B]`` punishments of ``lengths`` ``[B]``; it looks neither at outcomes nor at groups."""
+        excess = lengths.to(statistics_dtype(lengths)) - (self.max_length - self.cache)
+        return 0.0 - (excess / self.cache).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ class GroupRelativeOverlong:
             raise ValueError(f"hard must be a SoftOverlong or None; got {self.hard!r}")
 
     def punishment(self, lengths: Tensor, success: Tensor, group: Tensor) -> Tensor:
-        """``[B]`` float32 punishments.
+        """``[B]`` punishments.
 
         Args:
             lengths: ``[B]`` response lengths in tokens.
@@ -104,7 +106,7 @@ class GroupRelativeOverlong:
         out = torch.where(punished, 0.0 - excess.clamp(0.0, 0.5), 0.0)
         if self.hard is not None:
             out = torch.where(hard, self.hard.punishment(lengths), out)
-        return out.float()
+        return out
 
 
 Overlong = SoftOverlong | GroupRelativeOverlong

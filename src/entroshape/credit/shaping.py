@@ -83,8 +83,8 @@ def response_entropies(entropies: Tensor, mask: Tensor, *, mean: Mean = "arithme
         average = zeroed(entropies, mask).sum(dim=1, dtype=wide) / tokens
     else:
         largest = zeroed(entropies, mask).amax(dim=1).to(wide) if mask.shape[1] else tokens.to(wide)
-        logs = zeroed((entropies / largest[:, None].to(entropies.dtype)).log(), mask)
-        average = largest * (logs.sum(dim=1, dtype=wide) / tokens).exp()
+        logs = zeroed((entropies.to(wide) / largest[:, None]).log(), mask)
+        average = largest * (logs.sum(dim=1) / tokens).exp()
     return torch.where(mask.any(dim=1), average, 1.0)
 
 
