@@ -291,6 +291,11 @@ class RunDirectory:
         whole = [path for path in list_checkpoints(self.checkpoints_path) if is_whole(path)]
         return whole[-1] if whole else None
 
+    def remove_checkpoints_before_last(self, kept: int) -> None:
+        """Deletes all checkpoints but the last ``kept``, by the steps in their names."""
+        for path in list_checkpoints(self.checkpoints_path)[:-kept]:
+            shutil.rmtree(path)
+
     def remove_torn_checkpoints(self) -> list[Path]:
         """Deletes the checkpoints that a kill left half-written or half-deleted, and says which."""
         torn = [path for path in list_checkpoints(self.checkpoints_path) if not is_whole(path)]

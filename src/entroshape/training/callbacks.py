@@ -138,6 +138,8 @@ class RunRecorder(TrainerCallback):
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             self._run.mark_checkpoint_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            # Not left to transformers, which takes the time of a file for its age: clocks go back.
+            self._run.remove_checkpoints_before_last(2)
 
     def on_rollouts(self, record: StepRecord) -> None:
         """Keeps the rollouts of a step with their credit, token by token."""

@@ -159,7 +159,6 @@ def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> Shaped
         gradient_checkpointing=config.gradient_checkpointing,
         logging_steps=config.updates_of(1),
         save_steps=config.updates_of(config.save_every),
-        save_total_limit=2,
         report_to=[] if config.report_to == "none" else [config.report_to],
         use_cpu=_on_cpu(config),
         seed=config.seed,
