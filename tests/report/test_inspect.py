@@ -49,14 +49,14 @@ def test_with_colour_every_token_has_the_colour_of_its_value(run):
 
 def test_steps_and_groups_are_listed(run):
     text = printed(InspectConfig(run=str(run.path), list=True, step=1))
-    assert "step 1; kept: 1, 3" in text
+    assert "step 1; kept steps: 1, 3" in text
     assert text.count("1 of 4") == 3
 
 
 def test_long_groups_are_cut_and_it_is_said_how_to_see_the_rest(run):
     text = printed(InspectConfig(run=str(run.path), responses=1, tokens=2))
     assert "and 4 more tokens" in text
-    assert "and 3 more responses: --responses 4" in text
+    assert "and 3 more completions: --responses 4" in text
     assert "failure" not in text
 
 
@@ -77,13 +77,13 @@ def test_nothing_in_a_rollout_reaches_the_terminal_as_a_command(colour, tmp_path
 def test_gated_groups_say_so(tmp_path):
     run = make_run(tmp_path / "run", steps=1)
     run.write_rollouts(1, [{**row, "gated": True, "advantage": [0.0] * len(row["tokens"])} for row in rollout_rows(1)])
-    assert "gated: all of its group alike, no credit" in printed(InspectConfig(run=str(run.path)))
+    assert "gated: all completions of the group have this outcome" in printed(InspectConfig(run=str(run.path)))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--step=2"], "no rollouts of step 2 .*; there are those of 1, 3"),
+        (["--step=2"], "no rollouts of step 2; available steps: 1, 3"),
         (["--group=9"], "group must be one of the 2 of step 3; got 9"),
     ],
 )
@@ -94,10 +94,10 @@ def test_what_is_not_there_is_refused(run, options, message, capsys):
 
 def test_no_rollouts_and_no_such_quantity_are_refused(tmp_path):
     run = make_run(tmp_path / "run", steps=1)
-    with pytest.raises(ValueError, match="holds no rollouts: train with --rollouts-every"):
+    with pytest.raises(ValueError, match="has no rollouts: train with --rollouts-every"):
         inspect(InspectConfig(run=str(run.path)), Console())
     run.write_rollouts(1, [{**row, "entropy": []} for row in rollout_rows(1)])
-    with pytest.raises(ValueError, match="hold no entropy; choose another quantity"):
+    with pytest.raises(ValueError, match="have no entropy; choose another quantity"):
         inspect(InspectConfig(run=str(run.path), show="entropy"), Console())
     with pytest.raises(ValueError, match="must be the directory of a run"):
         inspect(InspectConfig(run=str(tmp_path / "none")), Console())

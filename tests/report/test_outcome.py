@@ -57,7 +57,7 @@ def test_tiny_negative_changes_are_no_negative_zero():
 
 def test_the_terminal_table_holds_every_row_and_says_what_it_is_of():
     text = printed(summary_table(BEFORE, AFTER), width=80)
-    assert "256 held-out problems, 16 samples each" in text
+    assert "256 held-out problems, 16 completions each" in text
     for part in ("Mean@16", "9.5 %", "8.0 to 11.0", "19.7 %", "+10.2", "0.331", "-0.131", "1.6 %"):
         assert part in text
 

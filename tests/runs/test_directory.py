@@ -43,13 +43,13 @@ def test_a_new_run_takes_an_empty_or_missing_directory(tmp_path):
 
 def test_a_directory_with_other_things_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"must be new or empty.*it holds 'thesis\.tex'.*another --output"):
+    with pytest.raises(ValueError, match=r"must be new or empty.*contains 'thesis\.tex'.*another --output"):
         RunDirectory.create(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_directory_with_a_run_is_refused_with_the_way_to_resume_it(run):
-    with pytest.raises(ValueError, match=r"already holds a run: continue it with --resume .*run.* another --output"):
+    with pytest.raises(ValueError, match=r"already contains a run: continue it with --resume .*run.* another --output"):
         RunDirectory.create(run.path)
 
 
@@ -95,7 +95,7 @@ def test_the_git_revision_is_that_of_the_current_directory(run, tmp_path, monkey
 
 
 def test_options_that_are_no_plain_values_are_refused_and_the_config_stays(run):
-    with pytest.raises(ValueError, match="config must hold plain values alone"):
+    with pytest.raises(ValueError, match="config must contain only plain values"):
         run.write_config({"seed": object()})
     with pytest.raises(ValueError, match="must not hold 'environment'"):
         run.write_config({"environment": 1})
@@ -108,7 +108,7 @@ def test_a_config_that_is_damaged_is_named(run):
     with pytest.raises(ValueError, match=r"config\.yaml is not YAML"):
         run.read_config()
     run.config_path.write_text("- 1")
-    with pytest.raises(ValueError, match="must hold options; got list"):
+    with pytest.raises(ValueError, match="must be a mapping of options; got list"):
         run.read_config()
 
 
@@ -208,10 +208,10 @@ def test_equals_signs_in_the_path_add_no_columns(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (rollout(reward=math.nan), "'reward' must hold finite numbers"),
-        (rollout(advantage=[0.0, math.inf, 0.0]), "'advantage' must hold finite numbers"),
-        (rollout(prompt=None), "'prompt' must hold no None"),
-        (rollout(entropy=[1.0]), "one value a token in every list"),
+        (rollout(reward=math.nan), "'reward' must contain only finite numbers"),
+        (rollout(advantage=[0.0, math.inf, 0.0]), "'advantage' must contain only finite numbers"),
+        (rollout(prompt=None), "'prompt' must not contain None"),
+        (rollout(entropy=[1.0]), "one value per token in every list"),
         (rollout(reward="high"), "do not fit the columns"),
         (rollout(extra=1), "differs in \\['extra'\\]"),
         ({"step": 1}, "must have the columns"),
@@ -224,10 +224,10 @@ def test_rollouts_that_do_not_fit_are_refused_and_nothing_is_written(run, row, m
 
 
 def test_a_missing_step_is_refused_with_those_there_are(run):
-    with pytest.raises(ValueError, match="there are none"):
+    with pytest.raises(ValueError, match="available steps: none"):
         run.read_rollouts(1)
     run.write_rollouts(4, [rollout()])
-    with pytest.raises(ValueError, match=r"no rollouts of step 1 in .*; there are those of 4"):
+    with pytest.raises(ValueError, match=r"no rollouts of step 1; available steps: 4"):
         run.read_rollouts(1)
 
 
@@ -242,7 +242,7 @@ def test_a_damaged_table_is_named(run):
 def test_a_table_without_metrics_is_no_evaluation(run):
     run.write_rollouts(0, [rollout()])
     (run.path / "rollouts").rename(run.path / "eval")
-    with pytest.raises(ValueError, match=r"step-0\.parquet holds no evaluation"):
+    with pytest.raises(ValueError, match=r"step-0\.parquet is not an evaluation"):
         run.read_evaluation(0)
 
 

@@ -1,4 +1,4 @@
-"""What a run showed: a self-contained HTML report, and a table for the terminal."""
+"""Reports of a run: a self-contained HTML page, and a table for the terminal."""
 
 from entroshape.report.page import write_report
 from entroshape.report.summary import summary_table

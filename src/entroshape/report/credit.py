@@ -1,4 +1,4 @@
-"""What the credit viewer shows: the kept rollouts, token by token, as compact plain values within a budget of bytes."""
+"""The data of the credit viewer: the kept rollouts, token by token, as compact plain values within a byte budget."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from entroshape.report.html import embedded_json
 from entroshape.runs import RunDirectory
 
 BUDGET = 3_000_000
-"""Bytes of the page that a report spends on rollouts; with the charts' library it then stays well below 5 MB."""
+"""Bytes that the rollouts may take in a report. Together with the chart library it then stays well below 5 MB."""
 
 QUANTITIES = ("entropy", "shaped_reward", "advantage")
 Response = Mapping[str, Any]
@@ -20,16 +20,16 @@ V = TypeVar("V")
 
 
 class Vocabulary:
-    """Every distinct token once, as ``[text, id]``; responses name them by place."""
+    """Every distinct token once, as ``[text, id]``; completions refer to tokens by index."""
 
     def __init__(self) -> None:
         self.tokens: list[tuple[str, int]] = []
         self.size = 0
-        """Bytes that the tokens take in the page: a character that is escaped there takes six."""
+        """Bytes that the tokens take in the page, where an escaped character takes six."""
         self._places: dict[tuple[str, int], int] = {}
 
     def place(self, text: str, token_id: int) -> int:
-        """Where the token stands, put there if it is new."""
+        """The index of the token, which is added if it is new."""
         token = (text, token_id)
         if token not in self._places:
             self._places[token] = len(self.tokens)
@@ -38,7 +38,7 @@ class Vocabulary:
         return self._places[token]
 
     def cut(self, count: int) -> None:
-        """Forgets all tokens but the first ``count``: those of rollouts that are left out after all."""
+        """Removes all tokens after the first ``count``: those of rollouts that turned out not to fit."""
         for token in self.tokens[count:]:
             del self._places[token]
             self.size -= _size(token)
@@ -48,19 +48,19 @@ class Vocabulary:
 def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
     """The rollouts that the viewer shows.
 
-    Steps are taken from the ends inwards while they fit: the last, the first, then those that halve the widest gap. Of
-    the last step, groups are kept while they fit, and of a first group that is too large by itself, responses.
+    Steps are added while they fit: the last, the first, then those that halve the widest gap. If the last step does not
+    fit, its first groups are kept as far as they fit; if its first group does not fit, the first completions of it.
 
     Args:
         run: a run directory.
         budget: bytes that the rollouts and their tokens may take in the page.
 
     Returns:
-        ``steps`` (each ``step`` and ``groups``), ``tokens`` (the :class:`Vocabulary`), and ``left_out``: how many
-        ``steps``, and how many ``groups`` and ``responses`` of the last step, did not fit.
+        ``steps`` (each with ``step`` and ``groups``), ``tokens`` (the :class:`Vocabulary`), and ``left_out``: the
+        number of ``steps``, and of ``groups`` and ``responses`` of the last step, that did not fit.
 
     Raises:
-        ValueError: a file of the rollouts is damaged.
+        ValueError: a file of rollouts is damaged.
     """
     steps: list[dict[str, Any]] = []
     vocabulary, spent = Vocabulary(), 0  # bytes of the steps, without those of the tokens
@@ -85,13 +85,13 @@ def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
 
 
 def groups_of(rows: Sequence[Response]) -> list[list[Response]]:
-    """The rows of a step, one list a group, in the order of the groups' numbers."""
+    """The rows of a step, one list per group, in the order of the group numbers."""
     ordered = sorted(rows, key=lambda row: row["group"])
     return [list(group) for _, group in groupby(ordered, key=lambda row: row["group"])]
 
 
 def by_halves(values: Sequence[int]) -> list[int]:
-    """The last, the first, then always the middle of the widest gap: any first few are spread evenly.
+    """The last value, the first, then repeatedly the middle of the widest gap. Any prefix is spread evenly.
 
     Example:
         >>> by_halves([1, 10, 20, 30, 40])
@@ -121,7 +121,7 @@ def _response(row: Response, vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def compact(values: Sequence[float]) -> list[float] | float | None:
-    """Values with four digits; one number where all are equal, as a response's credit is; ``None``: there are none.
+    """Values with four digits: one number if all are equal, as at the sequence level; ``None`` if there are none.
 
     Example:
         >>> compact([0.12345, 0.5]), compact([0.5, 0.5]), compact([])
@@ -134,7 +134,7 @@ def compact(values: Sequence[float]) -> list[float] | float | None:
 
 
 def _size(value: Any) -> int:
-    """Bytes in the page, with the comma behind it."""
+    """Bytes in the page, with the comma that follows."""
     return len(embedded_json(value)) + 1
 
 
@@ -143,7 +143,7 @@ def _short(value: float) -> float:
 
 
 def _within(groups: Sequence[Sequence[Response]], vocabulary: Vocabulary, budget: int) -> list[dict[str, Any]]:
-    """As many of the first groups as fit; of a first one that does not, as many of its responses, at least one."""
+    """The first groups that fit; if the first does not, its first completions that fit, and at least one."""
     kept = _first(groups, _group, vocabulary, budget)
     if kept:
         return kept
@@ -159,7 +159,7 @@ def _first(
     budget: int,
     least: int = 0,
 ) -> list[dict[str, Any]]:
-    """The first of ``values``, encoded, that fit with their tokens, and at least so many."""
+    """The first of ``values``, encoded, that fit together with their tokens, and at least ``least`` of them."""
     kept: list[dict[str, Any]] = []
     for value in values:
         known, before = len(vocabulary.tokens), vocabulary.size

@@ -1,4 +1,4 @@
-"""From a run directory to what its report shows: plain values, ready for JSON and for the page."""
+"""The data of a run's report: plain values from the run directory, ready for JSON and for the page."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from entroshape.report.outcome import OutcomeRow, outcome_rows
 from entroshape.runs import RunDirectory
 
 MAX_POINTS = 1000
-"""Longer runs are shown as means over equal stretches of steps, so that a report stays small and quick."""
+"""Longer runs are shown as means over equal stretches of steps, so that a report stays small and fast."""
 
 METHOD_NAMES = {"gtpo": "GTPO", "grpo_s": "GRPO-S", "grpo": "GRPO", "dapo": "DAPO"}
-"""As the papers write them; others stand as they are named in the options."""
+"""Method names as the papers write them; others are shown as they are named in the options."""
 
 FACTS = {
     "model": "Model",
@@ -25,11 +25,11 @@ FACTS = {
     "temperature": "Temperature",
     "lora_rank": "LoRA rank",
 }
-"""Options that the head of the page shows; all others are at its foot."""
+"""Options that are shown at the top of the page; all others are at the bottom."""
 
 
 def chart_data(run: RunDirectory) -> dict[str, Any]:
-    """What the charts are drawn from: ``steps``, lists of ``metrics`` and their ``texts``, ``evaluations``, ..."""
+    """The data of the charts: ``steps``, lists of ``metrics`` and their ``texts``, ``evaluations``, ..."""
     lines = run.read_metrics()
     stretch = max(1, math.ceil(len(lines) / MAX_POINTS))
     points = [_mean_of(lines[start : start + stretch]) for start in range(0, len(lines), stretch)]
@@ -46,7 +46,7 @@ def chart_data(run: RunDirectory) -> dict[str, Any]:
 
 
 def page_data(run: RunDirectory) -> dict[str, Any]:
-    """What the page says in words and tables: ``title``, ``facts``, ``outcome``, ``options``, ..."""
+    """The text and tables of the page: ``title``, ``facts``, ``outcome``, ``options``, ..."""
     config = run.read_config()
     if missing := [name for name in ("task", "method") if name not in config]:
         raise ValueError(f"{run.config_path} is not the config.yaml of a run: it has no {missing[0]!r}")
@@ -77,7 +77,7 @@ def page_data(run: RunDirectory) -> dict[str, Any]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """A duration in readable units.
 
     Example:
         >>> duration(4.2), duration(75), duration(7260)
@@ -91,7 +91,7 @@ def duration(seconds: float) -> str:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dots between the names.
+    """Flattens nested mappings into one, with dots between the names.
 
     Example:
         >>> flattened({"seed": 0, "method_options": {"alpha2": 0.1}})
@@ -107,12 +107,12 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _outcome(run: RunDirectory) -> tuple[list[OutcomeRow], str, str]:
-    """The rows of the table, the sentence above it, and the one below it."""
+    """The rows of the outcome table, the sentence above it, and the sentence below it."""
     steps = run.evaluation_steps()
     if not steps:
         return [], "", ""
     before_rows, before = run.read_evaluation(steps[0])
-    about = f"{before['problems']:.0f} held-out problems, {before['samples']:.0f} samples each"
+    about = f"{before['problems']:.0f} held-out problems, {before['samples']:.0f} completions each"
     if len(steps) == 1:
         return outcome_rows(before), "", f"{about}, at step {steps[0]}."
     after_rows, after = run.read_evaluation(steps[-1])
@@ -154,7 +154,7 @@ def _text(name: str, value: float | None) -> str | None:
 
 
 def _mean_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means of the numbers of some lines, at the last one's step."""
+    """Means of the metrics of several lines, with the step of the last."""
     point: dict[str, Any] = {}
     for name in {name for line in lines for name in line}:
         values = [line[name] for line in lines if isinstance(line.get(name), int | float)]

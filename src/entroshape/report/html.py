@@ -1,4 +1,4 @@
-"""One self-contained HTML page from a bundled template: inlined style and scripts, data as JSON, a strict policy."""
+"""Renders a self-contained HTML page from a bundled template, with inlined styles, scripts and JSON data."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from markupsafe import Markup
 from entroshape import __version__
 
 CHARTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
-"""The chart library's scripts, in the order in which they load."""
+"""The scripts of the chart library, in loading order."""
 
 
 def compose(
     template: str, *, styles: tuple[str, ...], scripts: tuple[str, ...], page: dict[str, Any], data: Any
 ) -> str:
-    """A page's HTML. All text of ``page`` is escaped.
+    """Renders the HTML of a page. All text in ``page`` is escaped.
 
-    Only the scripts that are bundled here can run: the page's content security policy names their hashes, and lets
-    nothing be loaded from anywhere.
+    Only the bundled scripts can run: the page's content security policy allows their hashes and loads nothing else.
 
     Args:
-        template: the Jinja template, a path below ``entroshape/report``.
-        styles: the style sheets' paths.
-        scripts: the scripts' paths, in the order in which they run.
-        page: the template's own variables.
-        data: what the scripts read from the page, as JSON.
+        template: the Jinja template, as a path below ``entroshape/report``.
+        styles: paths of the style sheets.
+        scripts: paths of the scripts, in the order in which they run.
+        page: variables of the template.
+        data: embedded in the page as JSON, for the scripts.
     """
     texts = [_asset(name) for name in scripts]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -47,7 +46,7 @@ def compose(
 
 
 def embedded_json(value: Any) -> str:
-    r"""JSON that can stand in a ``<script>`` element: no text in it can end the element or start another.
+    r"""JSON that is safe in a ``<script>`` element: no text in it can end the element or start another.
 
     Example:
         >>> print(embedded_json({"text": "</script>"}))

@@ -1,4 +1,4 @@
-"""``entroshape inspect RUN``: who got which credit, in the terminal."""
+"""``entroshape inspect RUN``: shows the credit of every token in the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from entroshape.runs import RunDirectory
 
 Quantity = Literal["entropy", "shaped_reward", "advantage"]
 
-# Cividis (Nuñez et al., 2018) at five places, and Okabe and Ito's blue and vermillion, for colour-blind readers too.
+# Five colours of Cividis (Nuñez et al., 2018), and Okabe and Ito's blue and vermillion: safe for colour-blind readers.
 AMOUNT = ((0, 34, 78), (67, 78, 108), (125, 124, 120), (188, 175, 111), (254, 232, 56))
 BELOW = ((250, 222, 205), (213, 94, 0))
 ABOVE = ((206, 226, 240), (0, 114, 178))
@@ -33,35 +33,35 @@ ABOVE = ((206, 226, 240), (0, 114, 178))
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig:
-    """Show a group's responses as tokens coloured by their entropy, shaped reward or advantage.
+    """Show the completions of a group as tokens, coloured by entropy, shaped reward or advantage.
 
-    The same as the credit viewer of report.html. Without colour (NO_COLOR, or piped into a file) every token is
-    followed by its value.
+    This is the credit viewer of report.html for the terminal. Without colour (NO_COLOR, or output to a file), every
+    token is followed by its value.
     """
 
     run: Annotated[str, tyro.conf.Positional]
-    """A run directory."""
+    """Run directory."""
 
     step: int | None = None
-    """One of the steps whose rollouts were kept. None: the last."""
+    """A step with kept rollouts. None: the last one."""
 
     group: int = 1
-    """Which prompt of the step, counted from 1."""
+    """Number of the prompt within the step, counted from 1."""
 
     show: Quantity = "advantage"
-    """What the colours say."""
+    """Quantity that the colours show."""
 
     responses: int = 32
-    """At most so many responses."""
+    """Maximum number of completions to show."""
 
     tokens: int = 400
-    """At most so many tokens of a response."""
+    """Maximum number of tokens to show per completion."""
 
     by_kind: bool = False
-    """Show entropy and credit of the whole step by kind of token instead, if the task names kinds."""
+    """Show the entropy and credit of the whole step per kind of token instead, if the task names kinds."""
 
     list: bool = False
-    """List the steps that were kept and the step's groups instead."""
+    """List the kept steps and the groups of the step instead."""
 
     def __post_init__(self) -> None:
         for name in ("group", "responses", "tokens"):
@@ -75,16 +75,17 @@ def parse_inspect(arguments: Sequence[str]) -> InspectConfig:
 
 
 def inspect(config: InspectConfig, console: Console) -> None:
-    """Prints a group's responses with their credit, or what there is to choose from.
+    """Prints the completions of a group with their credit, or the list of steps and groups.
 
     Raises:
-        ValueError: not a run, no rollouts, a step or group that is not there, a quantity that the method does not have.
+        ValueError: the directory is not a run, it has no rollouts, the step or group does not exist, or the method does
+            not have the quantity.
     """
     run = RunDirectory.open(config.run)
     steps = run.rollout_steps()
     if not steps:
         raise ValueError(
-            f"{run.path} holds no rollouts: train with --rollouts-every 10 to keep those of every tenth step"
+            f"{run.path} has no rollouts: train with --rollouts-every 10 to keep those of every tenth step"
         )
     step = steps[-1] if config.step is None else config.step
     groups = groups_of(run.read_rollouts(step))
@@ -95,14 +96,14 @@ def inspect(config: InspectConfig, console: Console) -> None:
         kinds = credit_by_kind([row for group in groups for row in group])
         if not kinds:
             raise ValueError(f"by_kind: the task of {run.path} names no kinds of tokens")
-        console.print(kinds_table(kinds, f"step {step}; kept: {', '.join(map(str, steps))}"))
+        console.print(kinds_table(kinds, f"step {step}; kept steps: {', '.join(map(str, steps))}"))
         return
     if config.group > len(groups):
         raise ValueError(f"group must be one of the {len(groups)} of step {step}; got {config.group}")
     rows = groups[config.group - 1]
     values = [value for row in rows for value in row[config.show]]
     if not values:
-        raise ValueError(f"show: the rollouts of {run.path} hold no {config.show}; choose another quantity")
+        raise ValueError(f"show: the rollouts in {run.path} have no {config.show}; choose another quantity")
     scale = Scale(config.show, values)
     console.print(Text(f"step {step}, prompt {config.group} of {len(groups)}", style="bold"))
     console.print(Text(visible(rows[0]["prompt"])), soft_wrap=True)
@@ -113,7 +114,7 @@ def inspect(config: InspectConfig, console: Console) -> None:
 
 
 class Scale:
-    """Colours of a quantity within a group: hue for the sign, depth for the place among values of that sign."""
+    """Colours of a quantity within a group: the hue shows the sign, the depth the size among values of that sign."""
 
     def __init__(self, quantity: str, values: Sequence[float]) -> None:
         self._quantity = quantity
@@ -121,7 +122,7 @@ class Scale:
         self._below = sorted(-value for value in values if value < 0)
 
     def colour(self, value: float) -> tuple[int, int, int] | None:
-        """Red, green and blue, ``None`` for a zero."""
+        """Red, green and blue; ``None`` for 0."""
         if self._quantity == "entropy":
             return _between(AMOUNT, value / (self._above[-1] if self._above else 1.0))
         if value == 0:
@@ -131,7 +132,7 @@ class Scale:
         return _between(ends, (abs(value) - own[0]) / width if width else 0.6)
 
     def style(self, value: float) -> Style:
-        """A background of the value's colour under readable ink."""
+        """The value's colour as background, with a readable text colour."""
         colour = self.colour(value)
         if colour is None:
             return Style.null()
@@ -139,7 +140,7 @@ class Scale:
         return Style(color="black" if bright else "white", bgcolor=Color.from_rgb(*colour))
 
     def legend(self, *, coloured: bool) -> Text:
-        """The quantity's range, each end in its colour."""
+        """The range of the quantity, each end in its colour."""
         ends = [-value for value in (self._below[-1:] + self._below[:1])] + self._above[:1] + self._above[-1:]
         if self._quantity == "entropy":
             ends = [0.0, *self._above[-1:]]
@@ -163,7 +164,8 @@ def _between(colours: Sequence[tuple[int, int, int]], place: float) -> tuple[int
 def _response(number: int, row: Response, config: InspectConfig, scale: Scale, *, coloured: bool) -> Text:
     kind, style = ("success", "blue") if row["success"] else ("failure", "red")
     text = Text.assemble((f"{number:3d} {kind}", style), f" reward {credit_number(row['reward'])}")
-    text.append(" gated: all of its group alike, no credit" if row["gated"] else "", style="dim")
+    gated = " gated: all completions of the group have this outcome, no credit"
+    text.append(gated if row["gated"] else "", style="dim")
     text.append("\n    ")
     shown = list(zip(row["tokens"], row[config.show], strict=False))[: config.tokens]
     for token, value in shown:
@@ -177,14 +179,15 @@ def _response(number: int, row: Response, config: InspectConfig, scale: Scale, *
 
 
 def _contents(groups: Sequence[Sequence[Any]], step: int, steps: Sequence[int]) -> Table:
-    table = Table(title=f"step {step}; kept: {', '.join(map(str, steps))}", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("group", "right", "gated", "prompt"):
+    title = f"step {step}; kept steps: {', '.join(map(str, steps))}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("group", "successes", "gated", "prompt"):
         table.add_column(column, justify="left" if column == "prompt" else "right", no_wrap=column != "prompt")
     for number, rows in enumerate(groups, start=1):
-        right, gated = sum(row["success"] for row in rows), sum(row["gated"] for row in rows)
+        successes, gated = sum(row["success"] for row in rows), sum(row["gated"] for row in rows)
         prompt = " ".join(rows[0]["prompt"].split())
         short = prompt if len(prompt) <= 100 else f"{prompt[:48]} … {prompt[-48:]}"
-        table.add_row(str(number), f"{right} of {len(rows)}", str(gated), Text(visible(short)))
+        table.add_row(str(number), f"{successes} of {len(rows)}", str(gated), Text(visible(short)))
     return table
 
 
@@ -192,7 +195,8 @@ def _say_more(
     config: InspectConfig, rows: Sequence[Any], step: int, steps: Sequence[int], groups: int, console: Console
 ) -> None:
     if len(rows) > config.responses:
-        console.print(Text(f"and {len(rows) - config.responses} more responses: --responses {len(rows)}", style="dim"))
+        left = len(rows) - config.responses
+        console.print(Text(f"and {left} more completions: --responses {len(rows)}", style="dim"))
     following = config.group % groups + 1
     others = [each for each in ("entropy", "shaped_reward", "advantage") if each != config.show and rows[0][each]]
     hints = [f"--group {following}", *(f"--show {each}" for each in others), "--list"]
@@ -206,7 +210,7 @@ def _coloured(console: Console) -> bool:
 
 
 def visible(text: str) -> str:
-    r"""Text on one line that can do nothing to a terminal: line breaks and empty texts are seen too.
+    r"""Printable text on one line, with visible symbols for line breaks and for empty text.
 
     Example:
         >>> visible("a\x1b[31mb\n"), visible("")

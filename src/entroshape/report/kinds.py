@@ -1,4 +1,4 @@
-"""Where entropy and credit go, by kind of token: plain sums over the rollouts of a step."""
+"""Entropy and credit per kind of token: plain sums over the rollouts of a step."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class KindRow:
 
     kind: str
     tokens: int
-    """How many tokens are of this kind."""
+    """Number of tokens of this kind."""
 
     share: float
-    """Of all tokens."""
+    """Share of all tokens."""
 
     entropy: float | None
-    """Mean, in nats; ``None`` where the rollouts hold no entropies."""
+    """Mean entropy in nats; ``None`` if the rollouts have no entropies."""
 
     success_reward: float | None
-    """Mean shaped reward in successes: for GTPO, the weight of a token is in it."""
+    """Mean shaped reward in successes; GTPO's includes the weight of the token."""
 
     failure_reward: float | None
     """Mean shaped reward in failures."""
@@ -49,7 +49,7 @@ class KindRow:
 
 
 def credit_by_kind(rows: Sequence[Response]) -> list[KindRow]:
-    """Entropy and credit of each kind of token, in the order in which the kinds occur first.
+    """Entropy and credit of each kind of token, in order of first occurrence.
 
     Args:
         rows: rollouts with the column ``kind``.
@@ -83,12 +83,12 @@ def credit_by_kind(rows: Sequence[Response]) -> list[KindRow]:
 
 
 def kinds_table(rows: Sequence[KindRow], title: str) -> Table:
-    """The rows for a terminal."""
+    """The rows as a table for the terminal."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("kind")
     for column in (
         *("tokens", "share", "entropy", "shaped reward, successes", "failures"),
-        *("advantage, successes", "failures", "of what is raised", "of what is lowered"),
+        *("advantage, successes", "failures", "of positive advantage", "of negative advantage"),
     ):
         table.add_column(column, justify="right")
     for row in rows:

@@ -1,4 +1,4 @@
-"""The table of what training changed on held-out problems, as text."""
+"""The outcome table, as text: what training changed on held-out problems."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from entroshape.metrics.wording import wording, worth_showing
 
 Metrics = Mapping[str, float]
-"""As :func:`entroshape.evaluation.evaluation_metrics` gives them."""
+"""The result of :func:`entroshape.evaluation.evaluation_metrics`."""
 
 Changes = Mapping[str, Mapping[str, float]]
-"""As :func:`entroshape.evaluation.paired_changes` gives them."""
+"""The result of :func:`entroshape.evaluation.paired_changes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRow:
-    """A metric before and after, as text; intervals are empty where there are none."""
+    """A metric before and after training, as text. Unknown intervals are empty."""
 
     label: str
     before: str
@@ -30,12 +30,12 @@ class OutcomeRow:
 
 
 def outcome_rows(before: Metrics, after: Metrics | None = None, changes: Changes | None = None) -> list[OutcomeRow]:
-    """Mean@n, Pass@k, entropy, length and share cut, before and after; the reward where it is not the success rate.
+    """Mean@n, Pass@k, entropy, length and share cut, before and after; the reward too if it is not the success rate.
 
     Args:
         before: metrics of the first evaluation.
-        after: metrics of the last; ``None``: there is none yet.
-        changes: paired differences with intervals; where missing, the plain difference stands without one.
+        after: metrics of the last evaluation; ``None`` if there is none yet.
+        changes: paired differences with intervals. A metric without one gets the plain difference, without interval.
 
     Example:
         >>> row = outcome_rows({"mean@4": 0.1, "pass@1": 0.1}, {"mean@4": 0.25, "pass@1": 0.25})[0]

@@ -1,4 +1,4 @@
-"""write_report: one HTML file with everything in it, that opens from disk and reaches for no network."""
+"""write_report: one self-contained HTML file that opens from disk and needs no network."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ STYLES = ("template/report.css", "template/credit.css")
 def write_report(run_path: str | Path) -> Path:
     """Writes ``report.html`` into a run directory: what training changed, curves over steps, and all options.
 
-    The charts are drawn by Observable Plot, which is bundled: the file needs nothing else. A run that is still going
-    on, or was stopped, gets a report of what there is; a chart whose metrics are missing is left out.
+    The charts are drawn by Observable Plot, which is included in the file. An unfinished run gets a report of its data
+    so far. Charts with missing metrics are left out.
 
     Args:
-        run_path: the run's directory.
+        run_path: the run directory.
 
     Returns:
-        The report's path.
+        The path of the report.
 
     Raises:
-        ValueError: not a run, or a file of it is damaged; the message names it.
+        ValueError: the directory is not a run, or one of its files is damaged; the message names it.
     """
     run = RunDirectory.open(run_path)
     return run.write_report(render(page_data(run), {**chart_data(run), "credit": credit_data(run)}))
 
 
 def render(page: dict[str, Any], charts: dict[str, Any]) -> str:
-    """The report's HTML, from the pages and charts of :mod:`entroshape.report.data`."""
+    """Renders the HTML of the report from the data of :mod:`entroshape.report.data`."""
     return compose("template/report.html", styles=STYLES, scripts=SCRIPTS, page=page, data=charts)

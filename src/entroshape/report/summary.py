@@ -13,9 +13,9 @@ def summary_table(before: Metrics, after: Metrics, *, changes: Changes | None = 
     """A table of Mean@n, Pass@k, entropy, length and share cut before and after training.
 
     Args:
-        before: metrics of an evaluation, see :func:`entroshape.evaluation.evaluation_metrics`.
-        after: metrics of another.
-        changes: see :func:`entroshape.evaluation.paired_changes`; without them changes are shown without intervals.
+        before: metrics before training, see :func:`entroshape.evaluation.evaluation_metrics`.
+        after: metrics after training.
+        changes: see :func:`entroshape.evaluation.paired_changes`. ``None``: changes are shown without intervals.
 
     Example:
         >>> from rich.console import Console
@@ -48,4 +48,4 @@ def _cell(value: str, interval: str, style: str = "") -> Text:
 def _title(metrics: Metrics) -> str:
     if not {"problems", "samples"} <= metrics.keys():
         return "Held-out problems"
-    return f"{metrics['problems']:.0f} held-out problems, {metrics['samples']:.0f} samples each"
+    return f"{metrics['problems']:.0f} held-out problems, {metrics['samples']:.0f} completions each"

@@ -1,4 +1,4 @@
-"""The run directory: what a training run leaves on disk, and reading it back."""
+"""The run directory: writes and reads the files of a training run."""
 
 from entroshape.runs.directory import RunDirectory
 from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA

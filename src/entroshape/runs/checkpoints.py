@@ -1,7 +1,7 @@
-"""Which checkpoints are whole: a mark with the sizes of all files, written after everything else.
+"""Marks complete checkpoints: the mark lists the sizes of all files and is written last.
 
-Trainers write a checkpoint file by file and delete old ones file by file; a kill in between leaves a folder that looks
-like a checkpoint and is none.
+Trainers write and delete checkpoints file by file, so a kill can leave a folder that looks like a checkpoint but is
+incomplete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MARK = "complete.json"
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The directories ``checkpoint-<optimizer updates>`` in ``folder``, whole or not, in the order of their updates."""
+    """The directories ``checkpoint-<optimizer updates>`` in ``folder``, complete or not, ordered by updates."""
     found = {}
     for path in folder.glob("checkpoint-*"):
         name = re.fullmatch(r"checkpoint-(\d+)", path.name)
@@ -28,7 +28,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def updates_in(checkpoint: Path) -> int:
-    """The optimizer updates that a checkpoint holds, by its name, which transformers gives it.
+    """The number of optimizer updates at a checkpoint, from the name that transformers gives it.
 
     Example:
         >>> updates_in(Path("checkpoints/checkpoint-24"))
@@ -38,10 +38,10 @@ def updates_in(checkpoint: Path) -> int:
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Brings a checkpoint's files to the disk, then marks it.
+    """Flushes the files of a checkpoint to disk, then marks it as complete.
 
     Raises:
-        ValueError: it does not exist or is empty.
+        ValueError: the checkpoint does not exist or is empty.
     """
     sizes = _sizes(checkpoint)
     if not sizes:
@@ -55,10 +55,10 @@ def mark_whole(checkpoint: Path) -> None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether the checkpoint was marked and still has every file at its size.
+    """Whether the checkpoint is marked and still has every file with the size in the mark.
 
     Raises:
-        ValueError: the mark is damaged, which no kill does; the message names it.
+        ValueError: the mark is damaged, which a kill cannot cause; the message names the file.
     """
     mark = checkpoint / MARK
     if not mark.exists():
@@ -67,12 +67,12 @@ def is_whole(checkpoint: Path) -> bool:
     if not isinstance(expected, dict) or not expected or not all(isinstance(size, int) for size in expected.values()):
         raise ValueError(
             f"{mark} must hold the sizes of the checkpoint's files; got {shown(expected)}. "
-            f"Without {checkpoint.name} the run is resumed from the checkpoint before it"
+            f"Delete {checkpoint.name} to resume from the checkpoint before it"
         )
     return all(sizes.get(name) == size for name, size in expected.items())
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
-    """Every file but the mark, by its path in the checkpoint."""
+    """Sizes of all files except the mark, by their paths in the checkpoint."""
     paths = sorted(path for path in checkpoint.rglob("*") if path.is_file() and not is_aside(path))
     return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in paths if path.name != MARK}

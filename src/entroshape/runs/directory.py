@@ -1,7 +1,8 @@
-"""RunDirectory: what a training run leaves on disk, written so that a kill at any moment tears nothing.
+"""RunDirectory: the files of a training run, written so that a kill at any moment corrupts nothing.
 
-Files that grow are appended to and flushed to the disk line by line; all others are written aside and renamed. What a
-kill leaves half-written (a last line, a file aside, a checkpoint without its mark) is never read as if it were whole.
+Files that grow are appended to and flushed to disk line by line; all others are written to a temporary file and
+renamed. What a kill leaves incomplete (a last line, a temporary file, a checkpoint without its mark) is never read as
+if it were complete.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from entroshape.runs.tables import EVALUATION_SCHEMA, KIND, ROLLOUT_SCHEMA, read
 class RunDirectory:
     """A run on disk: options, metrics, rollouts, evaluations, checkpoints, the model and the report.
 
-    The constructor touches nothing; see :meth:`create` and :meth:`open`. One process writes at a time (:meth:`hold`).
+    The constructor does not access the disk; see :meth:`create` and :meth:`open`. Only one process writes at a time
+    (:meth:`hold`).
 
     Args:
         path: the directory.
@@ -48,33 +50,33 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: str | Path) -> RunDirectory:
-        """A new run in ``path``, which may exist if it is empty.
+        """Creates a new run in ``path``, which may be an existing empty directory.
 
         Raises:
-            ValueError: there is something in it; the message says what can be done.
+            ValueError: ``path`` is a file or not empty; the message says what to do.
         """
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise ValueError(f"output must be a directory; {run.path} is a file. Choose another --output")
         if run.config_path.is_file():
             raise ValueError(
-                f"output {run.path} already holds a run: continue it with --resume {run.path}, "
+                f"output {run.path} already contains a run: continue it with --resume {run.path}, "
                 "or choose another --output"
             )
         run.path.mkdir(parents=True, exist_ok=True)
         there = sorted(entry.name for entry in run.path.iterdir() if not is_aside(entry) and entry != run.lock_path)
         if there:
             raise ValueError(
-                f"output {run.path} must be new or empty, and is no run that could be resumed: it holds {there[0]!r}"
+                f"output {run.path} must be new or empty; it is not a run and contains {there[0]!r}"
                 f"{f' and {len(there) - 1} more' if there[1:] else ''}. Choose another --output"
             )
         return run
 
     @classmethod
     def create_named(cls, task: str, method: str, seed: int, *, root: str | Path = "runs") -> RunDirectory:
-        """A new run ``<root>/<task>-<method>-<seed>-<n>`` with the smallest free ``n``, counted from 1.
+        """Creates a new run ``<root>/<task>-<method>-<seed>-<n>`` with the smallest free ``n``, counted from 1.
 
-        Runs that start at the same moment get directories of their own.
+        Runs that start at the same moment get different directories.
 
         Example:
             >>> import tempfile
@@ -90,10 +92,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
-        """The run in ``path``.
+        """Opens the run in ``path``.
 
         Raises:
-            ValueError: there is none.
+            ValueError: ``path`` does not exist or is not a run.
         """
         run = cls(path)
         if not run.config_path.is_file():
@@ -102,7 +104,7 @@ class RunDirectory:
         return run
 
     def hold(self) -> AbstractContextManager[None]:
-        """Keeps every other process that asks for it from writing this run, until the block or this process ends.
+        """Holds the lock of this run until the block or this process ends.
 
         Raises:
             ValueError: another process holds it.
@@ -112,53 +114,54 @@ class RunDirectory:
     # --- options ------------------------------------------------------------------------------------------------------
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Writes ``config.yaml``: the options, and under ``environment`` the versions and the git revision beside them.
+        """Writes ``config.yaml``: the options, and the versions and git revision under ``environment``.
 
         Raises:
-            ValueError: an option that is no plain value, or named ``environment``.
+            ValueError: an option is not a plain value, or is named ``environment``.
         """
         if "environment" in config:
-            raise ValueError("config must not hold 'environment', which is written beside the options")
+            raise ValueError("config must not contain 'environment', which is written next to the options")
         content = {**config, "environment": environment()}
         try:
             text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
         except yaml.representer.RepresenterError as error:
-            raise ValueError(f"config must hold plain values alone; got {error.args[-1]!r}") from error
+            raise ValueError(f"config must contain only plain values; got {error.args[-1]!r}") from error
         write_aside(self.config_path, lambda file: file.write(text.encode()))
 
     def read_config(self) -> dict[str, Any]:
-        """The options, and ``environment``: the versions of Python and packages and the git revision.
+        """Reads the options and ``environment``, the versions of Python and packages and the git revision.
 
         Raises:
-            ValueError: the file is not there, is not YAML, or holds no options by name.
+            ValueError: the file does not exist, is not YAML, or is not a mapping of option names.
         """
         self.open(self.path)
         content = read_yaml(self.config_path)
         if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-            raise ValueError(f"{self.config_path} must hold options; got {type(content).__name__}")
+            raise ValueError(f"{self.config_path} must be a mapping of options; got {type(content).__name__}")
         for name in ("method_options", "environment"):
             if not isinstance(content.get(name) or {}, dict):
-                raise ValueError(f"{self.config_path}: {name} must hold names and values; got {shown(content[name])}")
+                raise ValueError(f"{self.config_path}: {name} must be a mapping; got {shown(content[name])}")
         return content
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Appends one line, on the disk when this returns. A torn last line that a kill left is dropped first.
+        """Appends one line and flushes it to disk. An incomplete last line from a kill is dropped first.
 
         Raises:
-            ValueError: no whole number ``step``; a value that is no finite number. Leave out what is unknown.
+            ValueError: ``step`` is missing or not an integer, or a value is not a finite number. Leave out unknown
+                values.
         """
         _check_step(metrics.get("step"))
         check_numbers(dict(metrics), "metrics")
         append_line(self.metrics_path, json_line(metrics, "metrics"))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All lines, without a torn last one; none before the first step.
+        """Reads all complete lines; there are none before the first step.
 
         Raises:
-            ValueError: any other line that is not an object with a ``step`` and finite numbers, by path and line
-                number.
+            ValueError: a complete line is not an object with a ``step`` and finite numbers; the message names path and
+                line number.
         """
         rows = []
         for number, line in enumerate(read_lines(self.metrics_path), start=1):
@@ -183,14 +186,14 @@ class RunDirectory:
             self.read_rollouts(kept)
 
     def forget_after(self, step: int) -> None:
-        """Deletes metrics, rollouts and evaluations of all steps after ``step``, which a resumed run makes again."""
+        """Deletes metrics, rollouts and evaluations of all steps after ``step``, which a resumed run repeats."""
         self.truncate_metrics(step)
         for kind in ("rollouts", "eval"):
             for later in filter(step.__lt__, self._steps(kind)):
                 self._table_path(kind, later).unlink()
 
     def truncate_metrics(self, after_step: int) -> None:
-        """Drops the lines of all steps after ``after_step``: what a resumed run will write again.
+        """Deletes the metrics of all steps after ``after_step``, which a resumed run writes again.
 
         Raises:
             ValueError: see :meth:`read_metrics`.
@@ -202,51 +205,51 @@ class RunDirectory:
     # --- rollouts and evaluations -------------------------------------------------------------------------------------
 
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the responses of a step with their credit, one row a response as in :data:`ROLLOUT_SCHEMA`.
+        """Writes the completions of a step with their credit, one row per completion as in :data:`ROLLOUT_SCHEMA`.
 
-        All rows may also hold ``kind``, the kind of each token.
+        All rows may also have ``kind``, the kind of each token.
 
         Raises:
-            ValueError: a missing or unknown column, a value of the wrong type, a number that is not finite, lists of
-                one response that differ in length.
+            ValueError: a column is missing or unknown, a value has the wrong type or is not finite, or the lists of a
+                completion differ in length.
         """
         named = any(KIND.name in row for row in rows)
         write_table(self._table_path("rollouts", step), rows, ROLLOUT_SCHEMA.append(KIND) if named else ROLLOUT_SCHEMA)
 
     def read_rollouts(self, step: int) -> list[dict[str, Any]]:
-        """The rows of a step that :meth:`rollout_steps` lists.
+        """Reads the rows of a step that :meth:`rollout_steps` lists.
 
         Raises:
-            ValueError: there are none, or the file is damaged.
+            ValueError: the step has no rollouts, or the file is damaged.
         """
         self._require("rollouts", step)
         path, columns = self._table_path("rollouts", step), ROLLOUT_SCHEMA.append(KIND)
         return read_table(path, columns, optional=[KIND.name]).to_pylist()
 
     def rollout_steps(self) -> list[int]:
-        """The steps whose rollouts were kept, in order."""
+        """The steps with kept rollouts, in order."""
         return self._steps("rollouts")
 
     def write_evaluation(self, step: int, rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> None:
-        """Writes every answer of an evaluation, as in :data:`EVALUATION_SCHEMA`, with the metrics over them.
+        """Writes every completion of an evaluation, as in :data:`EVALUATION_SCHEMA`, with the metrics.
 
         Raises:
-            ValueError: as :meth:`write_rollouts`; a metric that is not finite.
+            ValueError: as for :meth:`write_rollouts`, or a metric is not finite.
         """
         table_metrics = json_line(metrics, "metrics")
         write_table(self._table_path("eval", step), rows, EVALUATION_SCHEMA, {"metrics": table_metrics})
 
     def read_evaluation(self, step: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        """The rows and the metrics of a step that :meth:`evaluation_steps` lists.
+        """Reads the rows and the metrics of a step that :meth:`evaluation_steps` lists.
 
         Raises:
-            ValueError: there are none, or the file is damaged.
+            ValueError: the step has no evaluation, or the file is damaged.
         """
         self._require("eval", step)
         path = self._table_path("eval", step)
         metadata = read_metadata(path)
         if "metrics" not in metadata:
-            raise ValueError(f"{path} holds no evaluation: the metrics are missing from its metadata")
+            raise ValueError(f"{path} is not an evaluation: its metadata has no metrics")
         metrics = check_numbers(parse_json(metadata["metrics"], f"{path}, metrics"), f"{path}, metrics")
         return read_table(path, EVALUATION_SCHEMA).to_pylist(), metrics
 
@@ -255,11 +258,11 @@ class RunDirectory:
         return self._steps("eval")
 
     def is_finished(self, steps: int) -> bool:
-        """Whether a run of ``steps`` steps has left all that it should: the last evaluation, the model, the report."""
+        """Whether a run of ``steps`` steps is complete: it has the last evaluation, the model and the report."""
         return steps in self.evaluation_steps() and self.model_path.is_dir() and self.report_path.is_file()
 
     def write_report(self, html: str) -> Path:
-        """Writes ``report.html`` and gives its path; :func:`entroshape.report.write_report` makes the content."""
+        """Writes ``report.html`` and returns its path; :func:`entroshape.report.write_report` makes the content."""
         write_aside(self.report_path, lambda file: file.write(html.encode()))
         return self.report_path
 
@@ -273,13 +276,13 @@ class RunDirectory:
     def _require(self, kind: str, step: int) -> None:
         steps = self._steps(kind)
         if step not in steps:
-            there = f"there are those of {', '.join(map(str, steps))}" if steps else "there are none"
-            raise ValueError(f"no {kind} of step {step} in {self.path}; {there}")
+            available = ", ".join(map(str, steps)) or "none"
+            raise ValueError(f"{self.path} has no {kind} of step {step}; available steps: {available}")
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def mark_checkpoint_complete(self, checkpoint: str | Path) -> None:
-        """Marks a checkpoint as whole: to be called when all processes have written all of it.
+        """Marks a checkpoint as complete. Call it when all processes have written their parts.
 
         Raises:
             ValueError: the checkpoint does not exist or is empty.
@@ -287,7 +290,7 @@ class RunDirectory:
         mark_whole(Path(checkpoint))
 
     def latest_checkpoint(self) -> Path | None:
-        """The newest whole checkpoint, ``checkpoints/checkpoint-<optimizer updates>``; ``None``: there is none."""
+        """The newest complete checkpoint, ``checkpoints/checkpoint-<optimizer updates>``, or ``None``."""
         whole = [path for path in list_checkpoints(self.checkpoints_path) if is_whole(path)]
         return whole[-1] if whole else None
 
@@ -297,7 +300,7 @@ class RunDirectory:
             shutil.rmtree(path)
 
     def remove_torn_checkpoints(self) -> list[Path]:
-        """Deletes the checkpoints that a kill left half-written or half-deleted, and says which."""
+        """Deletes the checkpoints that a kill left half-written or half-deleted, and returns their paths."""
         torn = [path for path in list_checkpoints(self.checkpoints_path) if not is_whole(path)]
         for path in torn:
             shutil.rmtree(path)
@@ -310,7 +313,7 @@ def _check_step(step: Any) -> int:
 
 
 def _made(path: Path) -> bool:
-    """Whether this call made the directory, and not another run that started at the same moment."""
+    """Creates the directory. Returns ``False`` if another run that started at the same moment created it."""
     try:
         path.mkdir()
     except FileExistsError:

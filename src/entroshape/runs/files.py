@@ -1,4 +1,4 @@
-"""Files that a kill cannot tear: written aside and renamed, or appended line by line; and what ran beside them."""
+"""Atomic and append-only files that a kill cannot corrupt, file locks, and the environment of a run."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from entroshape.printable import shown
 
 try:
     import fcntl
-except ImportError:  # not on Windows, where whatever shares a file has to be kept apart by hand
+except ImportError:  # Windows has no fcntl, so nothing there prevents two processes from writing the same file
     fcntl = None  # type: ignore[assignment]
 
 PACKAGES = ("entroshape", "torch", "transformers", "trl", "accelerate", "peft", "datasets")
-"""Whose versions are written down."""
+"""Packages whose versions are recorded."""
 
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""How a file system says that it has no locks, as some network file systems have not."""
+"""Error numbers of file systems without locks, such as some network file systems."""
 
 
 def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Writes ``path`` as a whole or not at all: aside, to the disk, then renamed over what was there."""
+    """Writes ``path`` atomically: to a temporary file that is flushed to disk and then renamed over ``path``."""
     aside = path.with_name(f".{path.name}.aside")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +49,11 @@ def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Names ``path`` in what goes wrong while it is written.
+    """Names ``path`` in errors that are raised while it is written.
 
     Raises:
-        OSError: the path, and why: above all that the disk is full, which the system says without a name.
+        OSError: writing failed; the message has the path and the reason. The system's own message for a full disk may
+            lack the path.
     """
     try:
         yield
@@ -62,14 +63,17 @@ def writing(path: Path) -> Iterator[None]:
 
 def _space(path: Path, error: OSError) -> str:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return "; what was whole before still is, and the run can be continued once there is room" if full else ""
+    return "; files that were complete are intact, and the run can be resumed once there is space" if full else ""
 
 
 def taken(file: IO[bytes]) -> bool:
-    """Takes an open file for this process and those that inherit it, if no other process holds it.
+    """Locks an open file for this process and those that inherit it, unless another process holds the lock.
 
-    The system releases it when the last of them closes it or ends, however it ends. Where the system has no such
-    locks, it is taken without one; where only the file system has none, a warning says so.
+    The system releases the lock when the last of them closes the file or ends, in whatever way. On a system without
+    such locks, the file is used unlocked; if only the file system lacks them, there is a warning.
+
+    Returns:
+        ``False`` if another process holds the lock.
     """
     if fcntl is not None:
         try:
@@ -80,8 +84,8 @@ def taken(file: IO[bytes]) -> bool:
             if error.errno not in WITHOUT_LOCKS:
                 raise
             warnings.warn(
-                f"the file system of {file.name} has no locks ({error.strerror}): nothing refuses a second command "
-                "that writes the same files, so start only one at a time",
+                f"the file system of {file.name} has no locks ({error.strerror}). A second command that writes the "
+                "same files cannot be detected, so start only one at a time",
                 stacklevel=2,
             )
     return True
@@ -89,7 +93,7 @@ def taken(file: IO[bytes]) -> bool:
 
 @contextmanager
 def held(lock: Path, refusal: str) -> Iterator[None]:
-    """Holds the file ``lock``, made with its directory if need be, until the block or the process ends.
+    """Holds the lock file ``lock``, created if it does not exist, until the block or the process ends.
 
     Raises:
         ValueError: another process holds it; ``refusal`` is the message.
@@ -102,7 +106,7 @@ def held(lock: Path, refusal: str) -> Iterator[None]:
 
 
 def replace_directory(aside: Path, path: Path) -> None:
-    """Brings the directory ``aside`` and all in it to the disk, then puts it in the place of ``path``."""
+    """Flushes the directory ``aside`` and its contents to disk, then replaces ``path`` with it."""
     for file in sorted(aside.rglob("*")):
         (fsync_directory if file.is_dir() else fsync_file)(file)
     fsync_directory(aside)
@@ -113,12 +117,12 @@ def replace_directory(aside: Path, path: Path) -> None:
 
 
 def is_aside(path: Path) -> bool:
-    """Whether ``path`` is what a kill left of :func:`write_aside`."""
+    """Whether ``path`` is a temporary file that a kill left behind in :func:`write_aside`."""
     return path.name.startswith(".") and path.name.endswith(".aside")
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Appends ``line``, which ends in a newline, and brings it to the disk; a torn last line is cut off first."""
+    """Appends ``line``, which ends in a newline, and flushes it to disk. An incomplete last line is removed first."""
     new = not path.exists()
     with writing(path), path.open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
@@ -135,9 +139,9 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The whole lines of a file of JSON objects; none if it does not exist.
+    """The complete lines of a file of JSON objects; none if it does not exist.
 
-    What follows the last newline was torn by a kill and is left out.
+    Text after the last newline is incomplete because of a kill, and is left out.
 
     Raises:
         ValueError: a line that is not UTF-8, by path and number; an end that is no beginning of an object.
@@ -160,13 +164,13 @@ def read_lines(path: Path) -> list[str]:
 
 
 def fsync_file(path: Path) -> None:
-    """Brings a written file to the disk."""
+    """Flushes a written file to disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def fsync_directory(path: Path) -> None:
-    """Brings the names in a directory to the disk, where the system has such a thing."""
+    """Flushes the entries of a directory to disk, on systems that support it."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -177,10 +181,10 @@ def fsync_directory(path: Path) -> None:
 
 
 def json_line(values: Mapping[str, Any], name: str) -> bytes:
-    r"""One line of JSON.
+    r"""Encodes plain values as one line of JSON.
 
     Raises:
-        ValueError: a value that is not a finite number, a string, a boolean or ``None``.
+        ValueError: a value is not a finite number, a string, a boolean or ``None``.
 
     Example:
         >>> json_line({"step": 1, "reward": 0.5}, "metrics")
@@ -194,7 +198,7 @@ def json_line(values: Mapping[str, Any], name: str) -> bytes:
 
 
 def environment() -> dict[str, Any]:
-    """What this process runs on: ``python``, ``platform``, the versions of packages, the git revision of the folder."""
+    """The environment of this process: ``python``, ``platform``, package versions, and the folder's git revision."""
     versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
@@ -205,7 +209,7 @@ def environment() -> dict[str, Any]:
 
 
 def _git() -> dict[str, Any] | None:
-    """Revision of the current directory, and whether it holds changes; ``None`` outside a repository."""
+    """Git revision of the current directory, and whether it has changes; ``None`` outside a repository."""
     outputs = []
     for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
         try:

@@ -1,7 +1,7 @@
-"""Reading files that may be damaged, foreign or hostile: each fault is one sentence that names the file.
+"""Reads files that may be damaged, foreign or hostile. Every error is one sentence that names the file.
 
-A run directory may come from somebody else. Nothing in it is executed, and neither depth nor repetition in a small file
-can make a large value.
+A run directory may come from somebody else. Nothing in it is executed, and a small file cannot expand to a huge value
+through nesting or repetition.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import yaml
 from entroshape.printable import shown
 
 MOST_VALUES = 100_000
-"""A YAML file that amounts to more values is refused: aliases of aliases grow without bound."""
+"""Maximum number of values in a YAML file. Aliases of aliases could otherwise expand without bound."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it, with the floats of YAML 1.2: ``1e-6`` is a number, as people mean it."""
+    """YAML 1.1 as PyYAML reads it, but with the floats of YAML 1.2, so that ``1e-6`` is a number."""
 
 
 _Loader.add_implicit_resolver(
@@ -29,14 +29,14 @@ _Loader.add_implicit_resolver(
 )
 
 _YAML_FAULTS = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-"""What PyYAML raises for bad scalars, beside its own errors."""
+"""PyYAML's own errors, and the others that it raises for invalid scalars."""
 
 
 def read_text(path: Path) -> str:
-    """A file's text.
+    """Reads the text of a file.
 
     Raises:
-        ValueError: there is no such file, it cannot be read, or it is not UTF-8; the message names it.
+        ValueError: the file does not exist, cannot be read, or is not UTF-8; the message names it.
     """
     try:
         return path.read_bytes().decode("utf-8-sig")
@@ -47,10 +47,11 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """The plain value that a YAML file holds.
+    """Reads the plain value in a YAML file.
 
     Raises:
-        ValueError: as :func:`read_text`; it is not YAML, too deep, or more than :data:`MOST_VALUES` values.
+        ValueError: as for :func:`read_text`, or the file is not YAML, nested too deeply, or has more than
+            :data:`MOST_VALUES` values.
     """
     text = read_text(path)
     try:
@@ -72,7 +73,7 @@ def _check_amount(value: Any, path: Path) -> None:
         each = rest.pop()
         seen += 1
         if seen > MOST_VALUES:
-            raise ValueError(f"{path} must hold at most {MOST_VALUES} values, those of aliases counted each time")
+            raise ValueError(f"{path} must have at most {MOST_VALUES} values, with aliases expanded")
         if isinstance(each, dict):
             rest += [*each.keys(), *each.values()]
         elif isinstance(each, list | tuple | set):
@@ -80,20 +81,20 @@ def _check_amount(value: Any, path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value that a JSON file holds.
+    """Reads the value in a JSON file.
 
     Raises:
-        ValueError: as :func:`read_text` and :func:`parse_json`.
+        ValueError: as for :func:`read_text` and :func:`parse_json`.
     """
     return parse_json(read_text(path), str(path))
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
-    """The value of a JSON text, all of its numbers finite.
+    """Parses JSON in which all numbers are finite.
 
     Raises:
-        ValueError: it is not JSON, holds ``NaN`` or an infinite number, or is too deep; the message begins with
-            ``where``.
+        ValueError: the text is not JSON, has ``NaN`` or an infinite number, or is nested too deeply; the message begins
+            with ``where``.
     """
     try:
         return json.loads(text, parse_constant=_not_finite, parse_float=_finite)
@@ -106,21 +107,21 @@ def parse_json(text: str | bytes, where: str) -> Any:
 
 
 def _not_finite(name: str) -> Any:
-    raise ValueError(f"it holds {name}")
+    raise ValueError(f"it contains {name}")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"it holds {shown(text)}")
+        raise ValueError(f"it contains {shown(text)}")
     return value
 
 
 def check_numbers(values: Any, where: str) -> dict[str, Any]:
-    """``values``, if they are a mapping of names to finite numbers, or ``None`` for what is unknown.
+    """Checks that ``values`` maps names to finite numbers, or to ``None`` for unknown values, and returns it.
 
     Raises:
-        ValueError: they are not; the message begins with ``where``.
+        ValueError: it does not; the message begins with ``where``.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{where}: expected an object of names and numbers; got {shown(values)}")
@@ -133,5 +134,5 @@ def check_numbers(values: Any, where: str) -> dict[str, Any]:
 def _is_finite(value: float) -> bool:
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer too large for a float
         return False

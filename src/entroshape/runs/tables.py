@@ -29,10 +29,10 @@ ROLLOUT_SCHEMA = pa.schema(
         "gated": pa.bool_(),
     }
 )
-"""One row a response. The lists hold one value a token, or none at all where a method has no such value."""
+"""One row per completion. Lists hold one value per token, or are empty if the method has no such value."""
 
 KIND = pa.field("kind", pa.list_(pa.string()))
-"""A further column of rollouts, where the task names the kinds of its tokens."""
+"""An additional column of rollouts, if the task names the kinds of its tokens."""
 
 EVALUATION_SCHEMA = pa.schema(
     {
@@ -47,17 +47,17 @@ EVALUATION_SCHEMA = pa.schema(
         "entropy": pa.float64(),
     }
 )
-"""One row a response; the metrics over them stand in the file's own metadata, so that the two cannot come apart."""
+"""One row per completion. The metrics are in the metadata of the same file, so that the two cannot get separated."""
 
 
 def write_table(
     path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, metadata: Mapping[str, bytes] | None = None
 ) -> None:
-    """Writes rows as Parquet, aside and renamed.
+    """Writes rows as a Parquet file, atomically.
 
     Raises:
-        ValueError: a row with other columns than ``schema``'s, a value of another type, ``None``, a number that is not
-            finite, lists of one row that hold values for different numbers of tokens.
+        ValueError: a row does not have exactly the columns of ``schema``, a value has the wrong type, is ``None`` or
+            not finite, or the lists of a row differ in length.
     """
     lists = [name for name, kind in zip(schema.names, schema.types, strict=True) if pa.types.is_list(kind)]
     for number, row in enumerate(rows):
@@ -66,7 +66,7 @@ def write_table(
             raise ValueError(f"rows[{number}] must have the columns {schema.names}; it differs in {wrong}")
         lengths = {name: len(row[name]) for name in lists if row[name]}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"rows[{number}] must hold one value a token in every list; got {lengths}")
+            raise ValueError(f"rows[{number}] must hold one value per token in every list; got {lengths}")
     try:
         table = pa.Table.from_pylist(list(rows), schema=schema)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -79,15 +79,15 @@ def write_table(
 
 
 def read_table(path: Path, schema: pa.Schema, *, optional: Sequence[str] = ()) -> pa.Table:
-    """Reads what :func:`write_table` wrote.
+    """Reads a file that :func:`write_table` wrote.
 
     Args:
         path: the file.
         schema: its columns.
-        optional: those that may be missing.
+        optional: names of columns that may be missing.
 
     Raises:
-        ValueError: the file is damaged, or holds other columns or values; the message names it.
+        ValueError: the file is damaged, or has other columns or invalid values; the message names it.
     """
     with _readable(path):
         with pq.ParquetFile(path) as file:
@@ -106,7 +106,7 @@ def read_table(path: Path, schema: pa.Schema, *, optional: Sequence[str] = ()) -
 
 
 def read_metadata(path: Path) -> dict[str, bytes]:
-    """The file's own metadata, with names as text.
+    """Reads the metadata of a file, with names as text.
 
     Raises:
         ValueError: the file is damaged.
@@ -117,9 +117,9 @@ def read_metadata(path: Path) -> dict[str, bytes]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """What Arrow raises for a damaged file is of many kinds."""
+    """Raises one ``ValueError`` for the many kinds of errors that Arrow raises for a damaged file."""
     if not path.is_file():
-        raise ValueError(f"{path} is not a readable Parquet file: it is no file")
+        raise ValueError(f"{path} is not a readable Parquet file: it is not a file")
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
@@ -127,7 +127,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _check_lengths(table: pa.Table, path: Path) -> None:
-    """One value per token in every list of a row, or none at all."""
+    """Checks that every list of a row has one value per token, or is empty."""
     lists = [field.name for field in table.schema if pa.types.is_list(field.type)]
     columns = [pc.list_value_length(table[name]).to_pylist() for name in lists]
     for number, lengths in enumerate(zip(*columns, strict=True)):
@@ -137,8 +137,8 @@ def _check_lengths(table: pa.Table, path: Path) -> None:
 
 def _check_values(column: str, values: pa.ChunkedArray) -> None:
     if values.null_count:
-        raise ValueError(f"{column} must hold no None; got {values.null_count}")
+        raise ValueError(f"{column} must not contain None; got {values.null_count}")
     if pa.types.is_list(values.type):
         _check_values(column, pc.list_flatten(values))
     elif pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values), min_count=0).as_py():
-        raise ValueError(f"{column} must hold finite numbers alone")
+        raise ValueError(f"{column} must contain only finite numbers")
