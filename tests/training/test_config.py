@@ -1,6 +1,6 @@
 """Options of a run: from Python, a file and a command line."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import entroshape
+from entroshape.assets import BUNDLED_MODELS
 from entroshape.training.command import parse_train
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import load_config
@@ -37,12 +38,12 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
     [
         ("stepz: 3", ["stepz", "steps"]),
         ("steps: many", ["steps", "'many'"]),
-        ("steps: 0", ["steps", "at least 1", "0"]),
+        ("steps: 0", ["steps", "from 1 to", "0"]),
         ("- a\n- b", ["list"]),
         ("a: [", ["YAML"]),
         ("precision: int8", ["precision", "int8"]),
         ("updates_per_step: 3", ["updates_per_step", "128", "3"]),
-        ("num_generations: 1", ["num_generations", "at least 2"]),
+        ("num_generations: 1", ["num_generations", "from 2 to"]),
         ("temperature: -1", ["temperature", "-1"]),
     ],
 )
@@ -144,7 +145,7 @@ def test_the_written_out_default_recipe_is_the_default():
 def test_a_task_starts_from_the_bundled_model_that_was_made_for_it_unless_told_otherwise(tmp_path, task, model, rate):
     config = TrainConfig(task=task)
     assert (config.model, config.peak_learning_rate) == (model, rate)
-    assert parse_train(["--task", task])[0] == config
+    assert parse_train(["--task", task])[0] == replace(config, **BUNDLED_MODELS[model].options)
     assert parse_train(["--config", str(written(tmp_path, f"task: {task}")), "--steps=3"])[0].model == model
     assert parse_train(["--task", task, "--model", "./mine"])[0].model == "./mine"
 
@@ -162,3 +163,13 @@ def test_nothing_else_converts_steps_and_updates():
     package = Path(entroshape.__file__).parent
     elsewhere = [path for path in package.rglob("*.py") if "updates_per_step" in path.read_text()]
     assert [path.relative_to(package).as_posix() for path in elsewhere] == ["training/config.py"]
+
+
+def test_options_of_a_bundled_model_are_defaults_of_the_command_line_and_of_it_alone(tmp_path):
+    own, _ = parse_train(["--task", "countdown_search"])
+    assert (own.steps, own.dynamic_sampling, own.old_logprobs, own.threads) == (80, False, "sampler", 2)
+    told, _ = parse_train(["--task", "countdown_search", "--steps", "100", "--dynamic-sampling", "True"])
+    assert (told.steps, told.dynamic_sampling, told.old_logprobs) == (100, True, "sampler")
+    path = written(tmp_path, "task: countdown_search\nsteps: 100")
+    assert parse_train(["--config", str(path)])[0] == TrainConfig(task="countdown_search")
+    assert parse_train([])[0] == TrainConfig()

@@ -169,4 +169,6 @@ def _baseline(config: CompareConfig, there: Comparison | None, arms: list[Arm]) 
 
 
 def _parallel(comparison: Comparison) -> int:
-    return (os.cpu_count() or 1) if comparison.base.model in BUNDLED_MODELS else 1
+    if comparison.base.model not in BUNDLED_MODELS:
+        return 1
+    return max(1, (os.cpu_count() or 1) // (comparison.base.threads or 1))

@@ -39,7 +39,7 @@ class CompareConfig:
     """The arm that the others are held against. None: dapo if it is one, else the first."""
 
     parallel: int | None = None
-    """Runs side by side. None: one a CPU core for a bundled model, else 1."""
+    """Runs in parallel. None: for a bundled model, as many as there are CPU cores for their threads; else 1."""
 
     launcher: str | None = None
     """What starts each run, such as "accelerate launch --num_processes 8". None: this Python, one process a run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import tyro
 
 from entroshape.arguments import parse_arguments
+from entroshape.assets import BUNDLED_MODELS
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import load_config, load_run_config
 from entroshape.training.values import parse_value
@@ -47,7 +49,18 @@ def parse_train(arguments: list[str]) -> tuple[TrainConfig, str | None]:
     if command.config is not None:
         from_file = asdict(load_config(command.config))
         command = _parse(arguments, TrainCommand(**from_file, config=command.config))
-    return TrainConfig(**{option.name: getattr(command, option.name) for option in fields(TrainConfig)}), None
+    elif defaults := _defaults_of_the_model(command):
+        command = _parse(arguments, TrainCommand(**defaults))
+    return _config(command), None
+
+
+def _config(command: TrainCommand) -> TrainConfig:
+    return TrainConfig(**{option.name: getattr(command, option.name) for option in fields(TrainConfig)})
+
+
+def _defaults_of_the_model(command: TrainCommand) -> Mapping[str, Any]:
+    model = BUNDLED_MODELS.get(_config(command).model)
+    return model.options if model else {}
 
 
 def _parse(arguments: list[str], default: TrainCommand) -> TrainCommand:

@@ -62,7 +62,8 @@ class TrainConfig:
 
     model: str = option("start", default=OF_THE_TASK)
     """A hub id, a local directory, or a bundled model: countdown-tiny or countdown-search. bundled: the one that was
-    made for the task."""
+    made for the task. On the command line, countdown-search changes further defaults:
+    --steps 80, --dynamic-sampling False, --old-logprobs sampler, --threads 2."""
 
     method: str = option("run", default="gtpo")
     """gtpo, grpo_s, grpo, dapo, dapo_forking, or a control: gtpo_uniform, gtpo_random, gtpo_surprisal."""
