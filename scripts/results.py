@@ -21,7 +21,7 @@ from results_pairs import across_table, pairs_table
 from results_pictures import draw_curves, draw_forest, draw_learning
 
 from entroshape.experiments import Comparison, Difference, Spread, read_comparison, summarize
-from entroshape.experiments.comparison import FILE
+from entroshape.experiments.options import FILE
 from entroshape.experiments.table import resolved
 from entroshape.metrics.wording import wording
 

@@ -149,10 +149,9 @@ def test_every_command_parses(page, words, tmp_path, monkeypatch):
     elif command == "eval":
         parse_eval(arguments)
     elif command == "compare":
-        config, rest = parse_compare(arguments)
+        config, _ = parse_compare(with_their_files(arguments, tmp_path))
         if config.methods:  # without any, it goes on with those of --output
             parse_arms(config.methods, config.sweep)
-        parse_train(with_their_files(rest, tmp_path))
     elif command == "inspect":
         parse_inspect(arguments)
     else:

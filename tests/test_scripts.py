@@ -8,7 +8,6 @@ import pytest
 from entroshape.experiments import parse_arms
 from entroshape.experiments.options import parse_compare
 from entroshape.tasks import load_task
-from entroshape.training.command import parse_train
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -21,8 +20,7 @@ import warm_start  # noqa: E402
 @pytest.mark.parametrize("name", results.SETTINGS)
 def test_every_setting_of_the_results_is_a_comparison_that_can_be_run(name):
     setting = results.SETTINGS[name]
-    config, rest = parse_compare([f"--output=docs/results/{name}", "--methods", *setting.arms, *setting.options])
-    base, _ = parse_train(rest)
+    config, base = parse_compare([f"--output=docs/results/{name}", "--methods", *setting.arms, *setting.options])
     for arm in parse_arms(config.methods):
         arm.config(base, seed=0)
 

@@ -115,13 +115,13 @@ def _compare(arguments: list[str]) -> int:
     from entroshape.experiments.options import parse_compare
     from entroshape.terminal import PlainConsole
 
-    config, rest = parse_compare(arguments)
+    config, base = parse_compare(arguments)
 
     from entroshape.experiments.command import run_compare
 
     console = PlainConsole()
     try:
-        run_compare(config, rest, console)
+        run_compare(config, base, console)
     except KeyboardInterrupt:
         console.print("\nstopped; the same command continues from here")
         raise

@@ -4,18 +4,19 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from entroshape.cli import main
-from entroshape.experiments import read_comparison
+from entroshape.experiments import parse_arms, read_comparison
 from entroshape.experiments.command import missing_jobs, plan
 from entroshape.experiments.comparison import Comparison, write_comparison
 from entroshape.experiments.door import LOCK, held
 from entroshape.experiments.options import parse_compare
 from entroshape.experiments.table import comparison_table
 from entroshape.runs import RunDirectory
+from entroshape.training.config import TrainConfig
 
 SMALL = [
     "--steps=1",
@@ -35,8 +36,8 @@ def short(prompts, completions): return [float(len(text) < 9) for text in comple
 
 
 def planned(output, *arguments):
-    config, rest = parse_compare([f"--output={output}", *arguments])
-    return plan(config, rest)
+    config, base = parse_compare([f"--output={output}", *arguments])
+    return plan(config, base)
 
 
 def jobs_of(output, *arguments):
@@ -195,3 +196,30 @@ def test_arms_are_judged_together_where_there_are_several(methods, words, tmp_pa
     values = [(arm.name, seed, 0.1 * seed + 0.01 * place * seed) for place, arm in enumerate(arms) for seed in range(3)]
     comparison: Comparison = replace(first, records=[record(*value) for value in values])
     assert words in comparison_table(comparison).renderables[-1].plain
+
+
+def test_the_options_of_training_are_listed_in_the_help_but_for_those_that_the_comparison_sets(capsys):
+    with pytest.raises(SystemExit):
+        parse_compare(["--help"])
+    shown = capsys.readouterr().out
+    own = {"method", "method-options", "seed", "report-to"}
+    for each in fields(TrainConfig):
+        name = each.name.replace("_", "-")
+        assert (f"--{name} " in shown) == (name not in own)
+
+
+def test_options_that_are_not_named_are_those_of_the_comparison_that_is_there(tmp_path):
+    base = TrainConfig(steps=7, eval_problems=4)
+    arms = parse_arms(["dapo,gtpo"])
+    write_comparison(Comparison(base=base, arms=arms, baseline="dapo", records=[]), tmp_path / "comparison.json")
+    assert parse_compare([f"--output={tmp_path}"])[1] == base
+    assert parse_compare([f"--output={tmp_path}", "--steps=100"])[1] == replace(base, steps=100)
+    assert parse_compare([f"--output={tmp_path / 'new'}", "--steps=9"])[1] == TrainConfig(steps=9)
+
+
+def test_a_file_of_options_is_read_and_overridden_but_for_what_the_comparison_sets(tmp_path):
+    path = tmp_path / "options.yaml"
+    path.write_text("steps: 7\nmethod: grpo_s\nseed: 3\neval_problems: 4\n")
+    config, base = parse_compare([f"--config={path}", "--steps=9", "--methods=dapo"])
+    assert base == TrainConfig(steps=9, eval_problems=4)
+    assert config.methods == ["dapo"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,21 @@ from rich.console import Console
 from entroshape.assets import BUNDLED_MODELS
 from entroshape.experiments.arms import Arm, parse_arms
 from entroshape.experiments.comparison import (
-    FILE,
     Comparison,
     check_same,
     read_comparison,
     write_comparison,
 )
 from entroshape.experiments.door import check_begun, check_starts, held
-from entroshape.experiments.options import SET_BY_THE_COMPARISON, CompareConfig
+from entroshape.experiments.options import FILE, CompareConfig
 from entroshape.experiments.page import write_page
 from entroshape.experiments.runner import Job, Runner
 from entroshape.experiments.table import comparison_table, counted
-from entroshape.options import affecting
 from entroshape.runs import RunDirectory
-from entroshape.training.command import parse_train
 from entroshape.training.config import TrainConfig
 
 
-def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: Console) -> Comparison:
+def run_compare(config: CompareConfig, base: TrainConfig, console: Console) -> Comparison:
     """Trains what is missing, and writes and shows the comparison.
 
     Raises:
@@ -39,12 +35,12 @@ def run_compare(config: CompareConfig, train_arguments: Sequence[str], console: 
             call that is at work in ``output``.
         RuntimeError: runs that failed; all others are in the comparison.
     """
-    comparison, arms, directory = plan(config, train_arguments)
+    comparison, arms, directory = plan(config, base)
     jobs = _jobs(config, comparison, arms, directory)
     check_starts((job.config for job in jobs), config.launcher)
     with held(directory):
         # Another call may have come to its end since, and left records.
-        comparison, arms, directory = plan(config, train_arguments)
+        comparison, arms, directory = plan(config, base)
         jobs = _jobs(config, comparison, arms, directory)
         runs = len(arms) * config.seeds
         console.print(f"{directory}: {counted(runs, 'run')}, {runs - len(jobs)} done", soft_wrap=True)
@@ -88,7 +84,7 @@ def _carried_out(
     return comparison
 
 
-def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Comparison, list[Arm], Path]:
+def plan(config: CompareConfig, base: TrainConfig) -> tuple[Comparison, list[Arm], Path]:
     """What is compared, with the records that are already there; the arms to be trained; and where.
 
     Raises:
@@ -97,7 +93,6 @@ def plan(config: CompareConfig, train_arguments: Sequence[str]) -> tuple[Compari
     there = None
     if config.output is not None and (Path(config.output) / FILE).exists():
         there = read_comparison(Path(config.output) / FILE)
-    base = _base(train_arguments, there)
     directory = Path(config.output or Path("comparisons") / re.sub(r"[^\w.]+", "-", base.task).strip("-."))
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"output must be a directory; {directory} is a file. Choose another --output")
@@ -147,14 +142,6 @@ def missing_jobs(comparison: Comparison, arms: Sequence[Arm], seeds: Iterable[in
                 check_begun(RunDirectory(path), job.config)
                 jobs.append(job)
     return jobs
-
-
-def _base(train_arguments: Sequence[str], there: Comparison | None) -> TrainConfig:
-    if not train_arguments and there is not None:
-        return there.base
-    config, _ = parse_train(list(train_arguments))
-    own = TrainConfig()
-    return replace(config, **{name: getattr(own, name) for name in affecting(own, *SET_BY_THE_COMPARISON)})
 
 
 def _baseline(config: CompareConfig, there: Comparison | None, arms: list[Arm]) -> str:

@@ -22,7 +22,6 @@ from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from
 
 FORMAT = 1
-FILE = "comparison.json"
 OF_A_COMPARISON = {"format": int, "base": dict, "baseline": str, "arms": list, "records": list}
 """What the file must have, and of which kind."""
 

@@ -64,7 +64,7 @@ def _defaults_of_the_model(command: TrainCommand) -> Mapping[str, Any]:
 
 
 def _parse(arguments: list[str], default: TrainCommand) -> TrainCommand:
-    command: TrainCommand = parse_arguments(TrainCommand, "train", arguments, default=default, registry=_REGISTRY)
+    command: TrainCommand = parse_arguments(TrainCommand, "train", arguments, default=default, registry=METHOD_OPTIONS)
     return command
 
 
@@ -95,10 +95,10 @@ def _parse_options(arguments: list[str]) -> dict[str, Any]:
     return options
 
 
-_REGISTRY = tyro.constructors.ConstructorRegistry()
+METHOD_OPTIONS = tyro.constructors.ConstructorRegistry()
 
 
-@_REGISTRY.primitive_rule
+@METHOD_OPTIONS.primitive_rule
 def _options_rule(type_info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
     if type_info.type != dict[str, Any]:
         return None
