@@ -24,7 +24,7 @@ TABLES = {
     "kills": "kills_",
     "tensors": "tensors_",
     "answers": "hostile_answers_",
-    "text": "hostile_text_",
+    "text": "hostile_",
     "inputs": "wrong_inputs_",
     "machine": "machine_",
 }
@@ -32,9 +32,10 @@ TABLES = {
 
 
 def figures(prefix: str) -> dict[str, dict[str, Any]]:
-    """The recorded counts whose names begin with ``prefix``, by what follows it."""
-    files = sorted(FIGURES.glob(f"{prefix}*.json"))
-    return {path.stem.removeprefix(prefix): json.loads(path.read_text()) for path in files}
+    """The recorded counts whose names begin with ``prefix`` and with no longer one, by what follows it."""
+    longer = tuple(other for other in TABLES.values() if other != prefix and other.startswith(prefix))
+    paths = [path for path in sorted(FIGURES.glob(f"{prefix}*.json")) if not path.stem.startswith(longer)]
+    return {path.stem.removeprefix(prefix): json.loads(path.read_text()) for path in paths}
 
 
 def table(recorded: Mapping[str, Mapping[str, Any]]) -> list[str]:

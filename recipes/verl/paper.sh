@@ -4,9 +4,9 @@
 # with 32 completions per problem. Parallelism, memory and token batching are our choices: adapt them to your machines.
 #
 # Prepare the data once:
-#   python scripts/verl_data.py --task "math:dapo17k?test=math:aime24" --output data/dapo17k
-#   python scripts/verl_data.py --task math:aime25 --output data/aime25
-#   python scripts/verl_data.py --task math:math500 --output data/math500
+#   python -m entroshape.verl_data --task "math:dapo17k?test=math:aime24" --output data/dapo17k
+#   python -m entroshape.verl_data --task math:aime25 --output data/aime25
+#   python -m entroshape.verl_data --task math:math500 --output data/math500
 #
 # Arguments after a recipe's name are passed to verl and override the recipe:
 #   recipes/verl/gtpo-7b.sh trainer.nnodes=1 data.train_batch_size=16
@@ -51,7 +51,7 @@ train() {
     data.val_files="[$DATA/dapo17k/test.parquet,$DATA/aime25/test.parquet,$DATA/math500/test.parquet]" \
     data.train_batch_size=128 data.max_prompt_length=2048 data.max_response_length=4096 data.truncation=error \
     data.filter_overlong_prompts=True \
-    reward.custom_reward_function.path="$PWD/scripts/verl_data.py" \
+    reward.custom_reward_function.path=pkg://entroshape.verl_data \
     $model.use_remove_padding=True $model.enable_gradient_checkpointing=True \
     $actor.strategy=fsdp2 $actor.optim.lr=1e-6 $actor.ppo_mini_batch_size='${data.train_batch_size}' \
     $actor.use_dynamic_bsz=True $actor.use_kl_loss=False $actor.entropy_coeff=0 \

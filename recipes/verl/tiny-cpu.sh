@@ -2,17 +2,17 @@
 # GTPO in verl on any machine, without a GPU: a few steps of the bundled model on Countdown, with real Ray workers, in minutes.
 # It shows that an installation works and is not meant to be fast. Arguments after the name are passed to verl:
 #   recipes/verl/tiny-cpu.sh trainer.total_training_steps=10 +algorithm.entroshape.alpha2=0.2
-# WORKERS=2 trains with two workers. Run it from a checkout: the code that verl lacks on a CPU is among the tests.
+# WORKERS=2 trains with two workers. Run it from a checkout: recipes/verl/cpu holds the code that verl lacks on a CPU.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON=${PYTHON:-python}
 DATA=${DATA:-$PWD/data/verl-countdown}
 WORKERS=${WORKERS:-1}
 if ! [ -e "$DATA/train.parquet" ]; then
-  "$PYTHON" scripts/verl_data.py --task countdown --bundled-model --test-size 64 --output "$DATA"
+  "$PYTHON" -m entroshape.verl_data --task countdown --bundled-model --test-size 64 --output "$DATA"
 fi
 
-export PYTHONPATH="$PWD/tests/engines_verl/cpu${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$PWD/recipes/verl/cpu${PYTHONPATH:+:$PYTHONPATH}"
 export VERL_USE_EXTERNAL_MODULES=verl_on_cpu VERL_PLATFORM=cpu VERL_ENGINE_DEVICE=cuda
 export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0 RAY_USAGE_STATS_ENABLED=0 HYDRA_FULL_ERROR=1 OMP_NUM_THREADS=1
 actor=actor_rollout_ref.actor rollout=actor_rollout_ref.rollout model=actor_rollout_ref.model
@@ -29,7 +29,7 @@ exec "$PYTHON" -m verl.trainer.main_ppo \
   $rollout.name=transformers_cpu $rollout.n=8 $rollout.tensor_model_parallel_size=1 $rollout.agent.num_workers=1 \
   $rollout.log_prob_micro_batch_size_per_gpu=16 $rollout.free_cache_engine=False $rollout.calculate_log_probs=True \
   $rollout.prompt_length=16 $rollout.response_length=28 \
-  reward.num_workers=1 reward.custom_reward_function.path="$PWD/scripts/verl_data.py" \
+  reward.num_workers=1 reward.custom_reward_function.path=pkg://entroshape.verl_data \
   transfer_queue.backend.SimpleStorage.num_data_storage_units=1 \
   transfer_queue.backend.SimpleStorage.total_storage_size=1000 \
   trainer.device=cpu trainer.n_gpus_per_node="$WORKERS" trainer.nnodes=1 trainer.total_epochs=50 \

@@ -5,7 +5,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-CPU = str(Path(__file__).parent / "cpu")
+CPU = str(Path(__file__).resolve().parents[2] / "recipes" / "verl" / "cpu")
 ENVIRONMENT = {
     "VERL_PLATFORM": "cpu",
     "VERL_ENGINE_DEVICE": "cuda",  # FSDP is registered for cuda and npu alone
@@ -20,7 +20,6 @@ ENVIRONMENT = {
 if find_spec("verl") is None:
     collect_ignore_glob = ["*"]
 else:
-    collect_ignore = ["cpu"]  # loaded by verl's processes, some with vLLM; no tests in them
     # verl reads these when it is imported, in this process and in Ray's.
     os.environ.update(ENVIRONMENT)
     sys.path.insert(0, CPU)

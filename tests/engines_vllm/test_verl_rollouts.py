@@ -29,7 +29,7 @@ def test_main_ppo_trains_on_responses_that_vllm_sampled(tmp_path):
     environment = {**os.environ, "PYTHON": sys.executable, "DATA": str(tmp_path)}
     environment["VERL_FILE_LOGGER_PATH"] = str(tmp_path / "metrics.jsonl")
     environment.pop("VLLM_ENABLE_V1_MULTIPROCESSING")
-    data = [str(ROOT / "scripts/verl_data.py"), "--task=countdown", "--test-size=16", f"--output={tmp_path}"]
+    data = ["-m", "entroshape.verl_data", "--task=countdown", "--test-size=16", f"--output={tmp_path}"]
     subprocess.run([sys.executable, *data], env=environment, check=True)
     write_untied_model(tmp_path / "model", chat=True)
     done = subprocess.run(

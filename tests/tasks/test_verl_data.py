@@ -1,16 +1,12 @@
-"""``scripts/verl_data.py``: a task's problems as the files that verl's recipes start from."""
+"""``entroshape.verl_data``: a task's problems as the files that verl's recipes start from."""
 
 import json
-import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from test_benchmarks import LAYOUTS, cache  # noqa: F401  each test with a cache of its own
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
-import verl_data
+from entroshape import verl_data
 
 TESTS_ALONE = ("aime24", "aime25", "math500")
 

@@ -1,19 +1,18 @@
 """A task's problems in verl's format, and its verifier as verl's reward function.
 
-    python scripts/verl_data.py --task "math:dapo17k?test=math:aime24" --output data/dapo17k
-    python scripts/verl_data.py --task math:math500 --output data/math500
-    python scripts/verl_data.py --task countdown --output data/countdown --bundled-model
+    python -m entroshape.verl_data --task "math:dapo17k?test=math:aime24" --output data/dapo17k
+    python -m entroshape.verl_data --task math:math500 --output data/math500
+    python -m entroshape.verl_data --task countdown --output data/countdown --bundled-model
 
-writes OUTPUT/train.parquet and OUTPUT/test.parquet, the latter alone of a task that has test problems alone; --splits
-train test insists on both. With --bundled-model also OUTPUT/model, with the chat template that verl asks for. verl
-averages its validation over each data_source: of math: it is the data set's name, whatever the training problems are.
+This writes OUTPUT/train.parquet and OUTPUT/test.parquet, or only the latter for a task that has no training problems.
+--splits train test insists on both. --bundled-model also writes OUTPUT/model, with the chat template that verl needs.
+verl averages its validation over each data_source: for math: tasks, that is the name of the data set.
 
-This file is the reward function too:
+verl takes the module as its reward function, under verl's default name compute_score:
 
-    reward.custom_reward_function.path=scripts/verl_data.py
+    reward.custom_reward_function.path=pkg://entroshape.verl_data
 
-whose name is verl's default, compute_score. Its ``acc`` is 1 for a right answer, and what
-algorithm.filter_groups.metric should be.
+Besides the score it gives ``acc``, 1 for a success, which algorithm.filter_groups.metric should name.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from entroshape.tasks.benchmarks import BENCHMARKS
 from entroshape.tasks.math_verifier import MathReward
 
 MATHEMATICS = ("math:", "jsonl:")
-"""Tasks whose verifier needs none of their data."""
+"""Tasks whose verifier needs none of their problems."""
 
 SPLITS = ("train", "test")
 
 
 @lru_cache(maxsize=8)
 def verifier(task: str) -> RewardFunction:
-    """The task's verifier, once a process."""
+    """The task's verifier, made once per process."""
     if task.startswith(MATHEMATICS):
         return MathReward(workers=1)
     return load_task(task, train_size=1, test_size=1).reward
@@ -51,7 +50,7 @@ def verifier(task: str) -> RewardFunction:
 def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None, **options: Any
 ) -> dict[str, float]:
-    """What verl calls: the reward of one response, also under the name ``acc``."""
+    """What verl calls: the reward of one completion, also under the name ``acc``."""
     columns = {name: [value] for name, value in json.loads(ground_truth).items()}
     (reward,) = verifier(data_source)([""], [solution_str], **columns)
     return {"score": reward, "acc": reward}
@@ -95,6 +94,7 @@ def rows(task: Task, split: str) -> list[dict[str, Any]]:
 
 
 def write_bundled_model(path: Path) -> None:
+    """Writes the bundled tiny model, with a chat template that passes the prompt through."""
     model, tokenizer = load_model("countdown-tiny")
     tokenizer.chat_template = "{{ bos_token }} {{ messages[0]['content'] }}"
     model.save_pretrained(path)
@@ -120,18 +120,24 @@ def write_problems(task: Task, output: Path, splits: Sequence[str] | None = None
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m entroshape.verl_data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--task", default="countdown", help="as in entroshape train --task")
-    parser.add_argument("--output", type=Path, required=True, help="a directory")
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, help="what has to be written; by default what there is")
-    parser.add_argument("--train-size", type=int, help="at most so many training problems")
-    parser.add_argument("--test-size", type=int, help="at most so many held-out problems")
-    parser.add_argument("--seed", type=int, default=0, help="of the training problems")
-    parser.add_argument("--bundled-model", action="store_true", help="write the bundled tiny model beside them")
+    parser.add_argument("--output", type=Path, required=True, help="the directory to write to")
+    parser.add_argument(
+        "--splits", nargs="+", choices=SPLITS, help="splits that must be written; by default those that the task has"
+    )
+    parser.add_argument("--train-size", type=int, help="maximum number of training problems")
+    parser.add_argument("--test-size", type=int, help="maximum number of held-out problems")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the training problems")
+    parser.add_argument("--bundled-model", action="store_true", help="also write the bundled tiny model")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
     options = parse(arguments)
     sizes = {"train_size": options.train_size, "test_size": options.test_size, "seed": options.seed}
     task = load_task(options.task, **sizes, training=has_training_problems(options.task))
