@@ -97,7 +97,7 @@ def test_the_git_revision_is_that_of_the_current_directory(run, tmp_path, monkey
 def test_options_that_are_no_plain_values_are_refused_and_the_config_stays(run):
     with pytest.raises(ValueError, match="config must contain only plain values"):
         run.write_config({"seed": object()})
-    with pytest.raises(ValueError, match="must not hold 'environment'"):
+    with pytest.raises(ValueError, match="must not contain 'environment'"):
         run.write_config({"environment": 1})
     assert run.read_config()["seed"] == 1
     assert [path.name for path in run.path.iterdir()] == ["config.yaml"]
