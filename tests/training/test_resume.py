@@ -229,6 +229,6 @@ def test_a_batch_that_does_not_split_over_the_ranks_is_refused_before_anything_i
     before = contents(copy.path)
     refused = ranks(3, f"--resume={copy.path}")
     assert refused.returncode
-    assert "must split evenly over 3 devices" in refused.stderr
+    assert "must divide evenly among 3 devices" in refused.stderr
     after = contents(copy.path)
     assert {name for name in after if after[name] != before.get(name)} <= {".lock"}
