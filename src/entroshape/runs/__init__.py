@@ -1,6 +1,6 @@
 """The run directory: writes and reads the files of a training run."""
 
-from entroshape.runs.directory import RunDirectory
-from entroshape.runs.tables import EVALUATION_SCHEMA, ROLLOUT_SCHEMA
+import lazy_loader
 
-__all__ = ["EVALUATION_SCHEMA", "ROLLOUT_SCHEMA", "RunDirectory"]
+# The names of __init__.pyi, imported when they are used: reading a file of options does not wait for pyarrow.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
