@@ -19,8 +19,8 @@ from entroshape.experiments import parse_arms
 from entroshape.experiments.options import CompareConfig, parse_compare
 from entroshape.methods import build_method
 from entroshape.report.inspect import parse_inspect
-from entroshape.training.command import TrainCommand, parse_train
 from entroshape.training.config import TrainConfig
+from entroshape.training.options import TrainCommand, parse_train
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

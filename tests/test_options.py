@@ -9,9 +9,9 @@ from entroshape.evaluation.command import _options
 from entroshape.evaluation.options import EvalConfig
 from entroshape.experiments import arms as arms_module
 from entroshape.experiments.arms import Arm, parse_arms
-from entroshape.experiments.comparison import Comparison, check_same, shared_options
-from entroshape.experiments.door import check_begun
 from entroshape.experiments.page import page_text
+from entroshape.experiments.preflight import check_begun
+from entroshape.experiments.results import Comparison, check_same, shared_options
 from entroshape.experiments.runner import Job, _evaluated_starts
 from entroshape.options import affecting, compared, option
 from entroshape.report.data import page_data

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(arguments: list[str]) -> int:
     from entroshape.terminal import PlainConsole
-    from entroshape.training.command import parse_train
+    from entroshape.training.options import parse_train
 
     config, resume = parse_train(arguments)
 

@@ -5,8 +5,8 @@ import pytest
 from untied import write_untied_model
 
 from entroshape.cli import main
-from entroshape.evaluation.sampling import TransformersEngine
-from entroshape.evaluation.vllm_engine import VLLMEngine
+from entroshape.evaluation.transformers_sampler import TransformersSampler
+from entroshape.evaluation.vllm_sampler import VLLMSampler
 from entroshape.models import load_model
 from entroshape.tasks import load_task
 
@@ -21,7 +21,7 @@ def path(tmp_path_factory):
 def test_vllm_and_transformers_give_the_same_answers_at_a_low_temperature(path):
     prompts = [problem["prompt"] for problem in load_task("countdown", test_size=32).test]
     answers = []
-    for engine in (VLLMEngine(path, precision="float32"), TransformersEngine(*load_model(path))):
+    for engine in (VLLMSampler(path, precision="float32"), TransformersSampler(*load_model(path))):
         tokens = engine.tokenize(prompts)
         answers.append(engine.sample(tokens, max_new_tokens=28, temperature=1e-3, seed=0))
     alike = sum(ours.text == theirs.text for ours, theirs in zip(*answers, strict=True))

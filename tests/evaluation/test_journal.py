@@ -6,15 +6,15 @@ import math
 import pytest
 from evaluation_inputs import tiny_model, tiny_task, tiny_tokenizer
 
-from entroshape.evaluation.evaluator import EvaluationOptions, evaluate_engine
+from entroshape.evaluation.evaluator import EvaluationOptions, evaluate_sampler
 from entroshape.evaluation.journal import Journal
-from entroshape.evaluation.sampling import TransformersEngine
+from entroshape.evaluation.transformers_sampler import TransformersSampler
 
 OPTIONS = {"model": "tiny", "seed": 0, "reward": None, "temperature": 1.0}
 SAMPLING = EvaluationOptions(samples=4, batch_size=5)
 
 
-class CountingEngine(TransformersEngine):
+class CountingEngine(TransformersSampler):
     """Counts the batches that it samples."""
 
     calls = 0
@@ -26,7 +26,7 @@ class CountingEngine(TransformersEngine):
 
 def evaluated(journal, sampling=SAMPLING, task=None, **options):
     engine = CountingEngine(tiny_model(), tiny_tokenizer())
-    return evaluate_engine(engine, task or tiny_task(), sampling, journal=journal, **options), engine.calls
+    return evaluate_sampler(engine, task or tiny_task(), sampling, journal=journal, **options), engine.calls
 
 
 @pytest.fixture(scope="module")

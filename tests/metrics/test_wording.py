@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from entroshape.evaluation import evaluation_metrics
+from entroshape.evaluation.display import metrics_table
 from entroshape.evaluation.evaluator import EvaluationResult
-from entroshape.evaluation.shown import metrics_table
 from entroshape.experiments import Comparison, parse_arms
 from entroshape.experiments.page import page_data as comparison_page_data
 from entroshape.experiments.page import write_page

@@ -20,7 +20,7 @@ MOMENTS = {
     "update": "torch.optim:AdamW.step",
     "rollouts": "entroshape.runs.directory:RunDirectory.write_rollouts",
     "metrics": "entroshape.runs.directory:RunDirectory.append_metrics",
-    "evaluation": "entroshape.evaluation.sampling:TransformersEngine.sample",
+    "evaluation": "entroshape.evaluation.transformers_sampler:TransformersSampler.sample",
     "evaluation file": "entroshape.runs.directory:RunDirectory.write_evaluation",
     "checkpoint": "transformers:Trainer._save_checkpoint",
     "optimizer file": "transformers:Trainer._save_optimizer_and_scheduler",

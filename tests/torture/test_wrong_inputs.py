@@ -94,8 +94,8 @@ def whole(tmp_path_factory):
 def comparison(run):
     """A comparison of one finished run of each of two methods."""
     from entroshape.experiments.arms import parse_arms
-    from entroshape.experiments.comparison import Comparison, write_comparison
     from entroshape.experiments.record import run_record
+    from entroshape.experiments.results import Comparison, write_comparison
     from entroshape.training.load import load_config
 
     arms, base = parse_arms(["dapo,gtpo"]), load_config(run.config_path)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import entroshape
 from entroshape.assets import BUNDLED_MODELS
-from entroshape.training.command import parse_train
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import load_config
+from entroshape.training.options import parse_train
 
 
 def written(tmp_path, text):

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from entroshape.checks import begun
-from entroshape.evaluation.engine import Engine
-from entroshape.evaluation.evaluator import EvaluationOptions, EvaluationResult, evaluate_engine
+from entroshape.evaluation.display import as_json, metrics_table, next_step
+from entroshape.evaluation.evaluator import EvaluationOptions, EvaluationResult, evaluate_sampler
 from entroshape.evaluation.journal import Journal
 from entroshape.evaluation.options import EvalConfig
-from entroshape.evaluation.sampling import TransformersEngine
+from entroshape.evaluation.sampler import Sampler
 from entroshape.evaluation.saved import model_fingerprint, problems_fingerprint, read_evaluation, write_evaluation
-from entroshape.evaluation.shown import as_json, metrics_table, next_step
-from entroshape.evaluation.vllm_engine import VLLMEngine, require_vllm
+from entroshape.evaluation.transformers_sampler import TransformersSampler
+from entroshape.evaluation.vllm_sampler import VLLMSampler, require_vllm
 from entroshape.methods import Method, build_method
 from entroshape.models import check_readable, formatted_prompt, load_model, resolve_model
 from entroshape.options import compared
@@ -34,7 +34,7 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
 
     Raises:
         ValueError: a model or task that is not there, or do not go together; an output of other options.
-        ImportError: an engine that is not installed.
+        ImportError: a sampler that is not installed.
     """
     if config.engine == "vllm":
         require_vllm()
@@ -45,13 +45,13 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
     result = read_evaluation(config.path, options)
     if result is None:
         # What cannot be evaluated is refused before anything is written.
-        engine, tokenizer = _engine(config)
+        sampler, tokenizer = _sampler(config)
         # A task for evaluation alone has no training problems to look at.
         check_readable(replace(task, train=task.test), config.model, tokenizer)
         journal = Journal(journal_path, options)
         try:
             with begun():
-                result = _evaluated(config, task, engine, tokenizer, journal, console)
+                result = _evaluated(config, task, sampler, tokenizer, journal, console)
                 write_evaluation(config.path, result, options)
             journal.remove()
         finally:
@@ -89,7 +89,7 @@ def _options(config: EvalConfig, task: Task) -> dict[str, Any]:
 
 
 def _evaluated(
-    config: EvalConfig, task: Task, engine: Engine, tokenizer: Any, journal: Journal, console: Console
+    config: EvalConfig, task: Task, sampler: Sampler, tokenizer: Any, journal: Journal, console: Console
 ) -> EvaluationResult:
     if journal.batches:
         done = sum(map(len, journal.batches))
@@ -97,8 +97,8 @@ def _evaluated(
     columns = (text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, text_column("eta"), TimeRemainingColumn(), console=console) as bar:
         answers = bar.add_task("answers", total=len(task.test) * config.samples)
-        return evaluate_engine(
-            engine,
+        return evaluate_sampler(
+            sampler,
             task,
             _sampling(config),
             progress=lambda done, total: bar.update(answers, completed=done, total=total),
@@ -120,12 +120,12 @@ def _sampling(config: EvalConfig) -> EvaluationOptions:
     )
 
 
-def _engine(config: EvalConfig) -> tuple[Engine, Any]:
-    """The engine, and the tokenizer that it reads with."""
+def _sampler(config: EvalConfig) -> tuple[Sampler, Any]:
+    """The sampler, and the tokenizer that it reads with."""
     if config.engine == "vllm":
-        engine = VLLMEngine(resolve_model(config.model), precision=config.precision)
-        return engine, engine.tokenizer
+        sampler = VLLMSampler(resolve_model(config.model), precision=config.precision)
+        return sampler, sampler.tokenizer
     model, tokenizer = load_model(config.model)
     on_accelerator = config.device == "auto" and torch.accelerator.is_available()
     device = torch.accelerator.current_accelerator() if on_accelerator else "cpu"
-    return TransformersEngine(model.to(device, dtype=getattr(torch, config.precision)), tokenizer), tokenizer
+    return TransformersSampler(model.to(device, dtype=getattr(torch, config.precision)), tokenizer), tokenizer

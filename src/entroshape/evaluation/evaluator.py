@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from entroshape.checks import check_integer, check_number
 from entroshape.credit.sets import is_success
-from entroshape.evaluation.engine import Batch, Engine, Progress, Prompt, SampledCompletion, plan_batches
 from entroshape.evaluation.journal import Journal
-from entroshape.evaluation.sampling import TransformersEngine
-from entroshape.evaluation.table import evaluation_metrics
+from entroshape.evaluation.sampler import Batch, Progress, Prompt, SampledCompletion, Sampler, plan_batches
+from entroshape.evaluation.transformers_sampler import TransformersSampler
+from entroshape.metrics.aggregation import evaluation_metrics
 from entroshape.tasks import Task, Verdict, checked_reward
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ class EvaluationResult:
     rows: list[dict[str, Any]]
     """One a response, problems in the task's order: ``problem`` (its id), ``sample``, ``prompt``, ``completion``,
     ``reward``, ``success``, ``length`` (tokens), ``cut`` (at the limit), ``entropy`` (mean nats a token, where the
-    engine knows it), ``answer`` (the final answer, empty if there is none, where it was asked for and the task knows
+    sampler knows it), ``answer`` (the final answer, empty if there is none, where it was asked for and the task knows
     one)."""
 
     metrics: dict[str, float]
-    """See :func:`entroshape.evaluation.table.evaluation_metrics`."""
+    """See :func:`entroshape.metrics.aggregation.evaluation_metrics`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +124,12 @@ def evaluate(
         seed=seed,
         success_threshold=success_threshold,
     )
-    engine = TransformersEngine(model, tokenizer)
-    return evaluate_engine(engine, task, options, progress=progress, prompt_formatter=prompt_formatter)
+    sampler = TransformersSampler(model, tokenizer)
+    return evaluate_sampler(sampler, task, options, progress=progress, prompt_formatter=prompt_formatter)
 
 
-def evaluate_engine(
-    engine: Engine,
+def evaluate_sampler(
+    sampler: Sampler,
     task: Task,
     options: EvaluationOptions,
     *,
@@ -141,7 +141,7 @@ def evaluate_engine(
     """:func:`evaluate` with any engine; batch by batch, each sampled and scored before the next.
 
     Args:
-        engine: what samples.
+        sampler: what samples.
         task: its ``test`` problems are used.
         options: of sampling.
         progress: called with the responses that are there so far and their total.
@@ -154,7 +154,7 @@ def evaluate_engine(
         RuntimeError: as :func:`evaluate`.
     """
     test = _test_problems(task, options.problems)
-    token_ids = engine.tokenize([prompt_formatter(text) if prompt_formatter else text for text in test["prompt"]])
+    token_ids = sampler.tokenize([prompt_formatter(text) if prompt_formatter else text for text in test["prompt"]])
     batches = plan_batches(
         [len(ids) for ids in token_ids], samples=options.samples, batch_size=options.batch_size, seed=options.seed
     )
@@ -167,7 +167,7 @@ def evaluate_engine(
             scored = finished[number]
         else:
             prompts = [token_ids[i] for i in batch.prompts]
-            sampled = engine.sample(prompts, max_new_tokens=limit, temperature=options.temperature, seed=batch.seed)
+            sampled = sampler.sample(prompts, max_new_tokens=limit, temperature=options.temperature, seed=batch.seed)
             scored = score(batch, sampled)
             if journal is not None:
                 journal.append(scored)

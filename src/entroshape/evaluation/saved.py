@@ -10,7 +10,7 @@ from typing import Any
 
 from entroshape.evaluation.evaluator import EvaluationResult
 from entroshape.evaluation.journal import check_options
-from entroshape.evaluation.table import metric_intervals, pass_curve
+from entroshape.metrics.aggregation import metric_intervals, pass_curve
 from entroshape.printable import shown
 from entroshape.runs.files import json_line
 from entroshape.runs.reading import check_numbers, parse_json
@@ -35,7 +35,7 @@ def write_evaluation(path: Path, result: EvaluationResult, options: Mapping[str,
 
     Its metadata hold JSON: ``metrics``, ``intervals`` (every metric with its 95 % interval), ``pass_curve`` (Pass@k for
     all ``k``) and ``options``. Columns are those of :data:`entroshape.runs.tables.EVALUATION_SCHEMA`, without
-    ``entropy`` where the engine does not know it, and with ``answer`` where the task knows final answers.
+    ``entropy`` where the sampler does not know it, and with ``answer`` where the task knows final answers.
 
     Raises:
         ValueError: a value that is not finite.

@@ -2,10 +2,10 @@
 
 from .arms import Arm as Arm
 from .arms import parse_arms as parse_arms
-from .comparison import Comparison as Comparison
-from .comparison import read_comparison as read_comparison
-from .comparison import summarize as summarize
-from .comparison import write_comparison as write_comparison
+from .results import Comparison as Comparison
+from .results import read_comparison as read_comparison
+from .results import summarize as summarize
+from .results import write_comparison as write_comparison
 from .statistics import Difference as Difference
 from .statistics import Spread as Spread
 from .statistics import holm as holm

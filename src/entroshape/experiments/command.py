@@ -12,15 +12,15 @@ from rich.console import Console
 
 from entroshape.assets import BUNDLED_MODELS
 from entroshape.experiments.arms import Arm, parse_arms
-from entroshape.experiments.comparison import (
+from entroshape.experiments.options import FILE, CompareConfig
+from entroshape.experiments.page import write_page
+from entroshape.experiments.preflight import check_begun, check_starts, held
+from entroshape.experiments.results import (
     Comparison,
     check_same,
     read_comparison,
     write_comparison,
 )
-from entroshape.experiments.door import check_begun, check_starts, held
-from entroshape.experiments.options import FILE, CompareConfig
-from entroshape.experiments.page import write_page
 from entroshape.experiments.runner import Job, Runner
 from entroshape.experiments.table import comparison_table, counted
 from entroshape.runs import RunDirectory

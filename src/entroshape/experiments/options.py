@@ -15,9 +15,9 @@ from entroshape.arguments import parse_arguments
 from entroshape.checks import check_integer
 from entroshape.options import Effect, affecting
 from entroshape.runs.reading import read_json
-from entroshape.training.command import METHOD_OPTIONS
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from, load_config
+from entroshape.training.options import METHOD_OPTIONS
 
 FILE = "comparison.json"
 """What a comparison's directory holds it in."""

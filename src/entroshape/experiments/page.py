@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from entroshape.experiments.comparison import ArmSummary, Comparison, shared_options, summarize
 from entroshape.experiments.record import CURVES
+from entroshape.experiments.results import ArmSummary, Comparison, shared_options, summarize
 from entroshape.experiments.statistics import CONFIDENCE, Difference, Spread
 from entroshape.experiments.table import counted, resolved, seeds_needed_text, shown_metrics
 from entroshape.metrics.wording import wording

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from entroshape.evaluation import pass_curve
 from entroshape.experiments.arms import Arm
+from entroshape.metrics.aggregation import pass_curve
 from entroshape.printable import shown
 from entroshape.runs import RunDirectory
 from entroshape.runs.reading import check_numbers

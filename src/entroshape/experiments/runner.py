@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from entroshape.experiments.arms import Arm
-from entroshape.experiments.door import check_begun, is_begun
+from entroshape.experiments.preflight import check_begun, is_begun
 from entroshape.experiments.record import is_finished, run_record
 from entroshape.methods import build_method
 from entroshape.options import affecting

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from entroshape.experiments.comparison import ArmSummary, Comparison, summarize
+from entroshape.experiments.results import ArmSummary, Comparison, summarize
 from entroshape.experiments.statistics import Difference, Spread
 from entroshape.metrics.wording import wording
 

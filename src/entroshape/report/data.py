@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from entroshape.evaluation import paired_changes, pass_curve
+from entroshape.metrics.aggregation import paired_changes, pass_curve
 from entroshape.metrics.wording import wording
 from entroshape.report.outcome import OutcomeRow, outcome_rows
 from entroshape.runs import RunDirectory

@@ -20,8 +20,8 @@ from transformers import ProgressCallback as BarOfTransformers
 from entroshape.assets import BUNDLED_MODELS
 from entroshape.checks import begun
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
-from entroshape.evaluation import paired_changes
 from entroshape.methods import build_method
+from entroshape.metrics.aggregation import paired_changes
 from entroshape.models import check_readable, load_model, training_prompts
 from entroshape.report import summary_table, write_report
 from entroshape.runs import RunDirectory

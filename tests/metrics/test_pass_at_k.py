@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entroshape.evaluation.metrics import bootstrap_interval, mean_at_k, pass_at_k
+from entroshape.metrics.pass_at_k import bootstrap_interval, mean_at_k, pass_at_k
 
 
 @st.composite

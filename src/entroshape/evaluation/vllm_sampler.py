@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from entroshape.evaluation.engine import Prompt, SampledCompletion, decoded, derived_seed, tokenized
+from entroshape.evaluation.sampler import Prompt, SampledCompletion, decoded, derived_seed, tokenized
 
 
 def require_vllm() -> None:
@@ -28,7 +28,7 @@ def require_vllm() -> None:
         )
 
 
-class VLLMEngine:
+class VLLMSampler:
     """Samples with ``vllm.LLM``.
 
     Args:
@@ -52,13 +52,13 @@ class VLLMEngine:
         self.tokenizer: Any = self._llm.get_tokenizer()
 
     def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """See :class:`entroshape.evaluation.engine.Engine`."""
+        """See :class:`entroshape.evaluation.sampler.Sampler`."""
         return tokenized(self.tokenizer, prompts)
 
     def sample(
         self, prompts: Sequence[list[int]], *, max_new_tokens: int, temperature: float, seed: int
     ) -> list[SampledCompletion]:
-        """See :class:`entroshape.evaluation.engine.Engine`; the entropies are ``None``."""
+        """See :class:`entroshape.evaluation.sampler.Sampler`; the entropies are ``None``."""
         parameters = [
             # vLLM takes seeds of 63 bits.
             self._vllm.SamplingParams(

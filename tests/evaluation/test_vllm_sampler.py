@@ -8,10 +8,10 @@ import pytest
 
 from entroshape.cli import main
 from entroshape.evaluation import evaluation_metrics
-from entroshape.evaluation.engine import Engine, SampledCompletion
-from entroshape.evaluation.evaluator import EvaluationOptions, evaluate_engine
-from entroshape.evaluation.sampling import TransformersEngine
-from entroshape.evaluation.vllm_engine import VLLMEngine
+from entroshape.evaluation.evaluator import EvaluationOptions, evaluate_sampler
+from entroshape.evaluation.sampler import SampledCompletion, Sampler
+from entroshape.evaluation.transformers_sampler import TransformersSampler
+from entroshape.evaluation.vllm_sampler import VLLMSampler
 
 INSTALLED = find_spec("vllm") is not None
 
@@ -38,10 +38,10 @@ def test_vllm_takes_what_the_engine_gives_it():
     assert (defaults.presence_penalty, defaults.frequency_penalty) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("engine", [TransformersEngine, VLLMEngine])
+@pytest.mark.parametrize("engine", [TransformersSampler, VLLMSampler])
 @pytest.mark.parametrize("method", ["tokenize", "sample"])
 def test_engines_have_one_shape(engine, method):
-    of_protocol = inspect.signature(getattr(Engine, method)).parameters
+    of_protocol = inspect.signature(getattr(Sampler, method)).parameters
     assert list(inspect.signature(getattr(engine, method)).parameters.values()) == list(of_protocol.values())
 
 
@@ -60,7 +60,7 @@ def test_an_engine_without_entropies_leaves_them_out_everywhere(tmp_path):
 
     from entroshape.evaluation.saved import read_evaluation, write_evaluation
 
-    result = evaluate_engine(WithoutEntropies(), tiny_task(), EvaluationOptions(samples=2))
+    result = evaluate_sampler(WithoutEntropies(), tiny_task(), EvaluationOptions(samples=2))
     assert "entropy" not in result.rows[0]
     assert "entropy" not in result.metrics
     write_evaluation(tmp_path / "a.parquet", result, {"engine": "vllm"})

@@ -21,7 +21,7 @@ from transformers import (
 
 from entroshape.checks import check_integer, check_number
 from entroshape.credit.entropy import entropy
-from entroshape.evaluation.engine import (
+from entroshape.evaluation.sampler import (
     Progress,
     Prompt,
     SampledCompletion,
@@ -44,7 +44,7 @@ FULL_SUPPORT = {
 """Values that switch off what a model's own generation config may do to its distribution."""
 
 
-class TransformersEngine:
+class TransformersSampler:
     """Samples with ``model.generate``; the global random state is neither read nor changed.
 
     Args:
@@ -56,13 +56,13 @@ class TransformersEngine:
         self._model, self._tokenizer = model, tokenizer
 
     def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """See :class:`entroshape.evaluation.engine.Engine`."""
+        """See :class:`entroshape.evaluation.sampler.Sampler`."""
         return tokenized(self._tokenizer, prompts)
 
     def sample(
         self, prompts: Sequence[list[int]], *, max_new_tokens: int, temperature: float, seed: int
     ) -> list[SampledCompletion]:
-        """See :class:`entroshape.evaluation.engine.Engine`; the entropies are exact.
+        """See :class:`entroshape.evaluation.sampler.Sampler`; the entropies are exact.
 
         Raises:
             ValueError: an option out of range, or nothing that would end a completion.
@@ -108,13 +108,13 @@ def sample_completions(
     Raises:
         ValueError: an option out of range, or a prompt without tokens.
     """
-    engine = TransformersEngine(model, tokenizer)
-    token_ids = engine.tokenize(prompts)
+    sampler = TransformersSampler(model, tokenizer)
+    token_ids = sampler.tokenize(prompts)
     results: list[list[SampledCompletion]] = [[] for _ in prompts]
     done = 0
     for batch in plan_batches([len(ids) for ids in token_ids], samples=samples, batch_size=batch_size, seed=seed):
         rows = [token_ids[i] for i in batch.prompts]
-        completions = engine.sample(rows, max_new_tokens=max_new_tokens, temperature=temperature, seed=batch.seed)
+        completions = sampler.sample(rows, max_new_tokens=max_new_tokens, temperature=temperature, seed=batch.seed)
         for i, completion in zip(batch.prompts, completions, strict=True):
             results[i].append(completion)
         done += len(completions)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from entroshape.evaluation.metrics import bootstrap_interval, majority_at_n, mean_at_k, pass_at_k
+from entroshape.metrics.pass_at_k import bootstrap_interval, majority_at_n, mean_at_k, pass_at_k
 
 Rows = Sequence[Mapping[str, Any]]
 """One row a response; see :class:`entroshape.evaluation.EvaluationResult`."""

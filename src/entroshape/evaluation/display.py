@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from entroshape.evaluation.evaluator import EvaluationResult
-from entroshape.evaluation.table import metric_intervals, pass_curve
+from entroshape.metrics.aggregation import metric_intervals, pass_curve
 from entroshape.metrics.wording import wording, worth_showing
 
 MUCH_CUT = 0.05

@@ -1,4 +1,4 @@
-"""What every engine of sampling has in common: the shape of an answer, the plan of batches, and their seeds.
+"""What every sampler has in common: the shape of a completion, the plan of batches, and their seeds.
 
 A plan depends on the prompts' lengths, the options and the seed alone, and every batch has a seed of its own: any batch
 can be drawn again without the others, which is what makes an evaluation resumable.
@@ -35,10 +35,10 @@ class SampledCompletion:
     """Whether it reached the limit without ending."""
 
     entropy: float | None
-    """Mean over its tokens of the sampling distribution's entropy, in nats; ``None``: the engine does not know it."""
+    """Mean over its tokens of the sampling distribution's entropy, in nats; ``None``: the sampler does not know it."""
 
 
-class Engine(Protocol):
+class Sampler(Protocol):
     """Something that samples from a language model."""
 
     def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
@@ -119,5 +119,5 @@ def tokenized(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
 
 
 def decoded(tokenizer: Any, completions: Sequence[list[int]]) -> list[str]:
-    """The text of each completion, as training's reward functions see it, whatever engine sampled it."""
+    """The text of each completion, as training's reward functions see it, whatever sampled it."""
     return list(tokenizer.batch_decode(completions, skip_special_tokens=True))

@@ -11,9 +11,9 @@ import pytest
 from entroshape.cli import main
 from entroshape.experiments import parse_arms, read_comparison
 from entroshape.experiments.command import missing_jobs, plan
-from entroshape.experiments.comparison import Comparison, write_comparison
-from entroshape.experiments.door import LOCK, held
 from entroshape.experiments.options import parse_compare
+from entroshape.experiments.preflight import LOCK, held
+from entroshape.experiments.results import Comparison, write_comparison
 from entroshape.experiments.table import comparison_table
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
@@ -147,7 +147,7 @@ def test_a_second_call_beside_the_first_is_refused_and_no_record_is_lost(tmp_pat
 def test_a_directory_is_let_go_of_when_its_holder_is_killed(tmp_path):
     code = f"""
 import pathlib, time
-from entroshape.experiments.door import held
+from entroshape.experiments.preflight import held
 with held(pathlib.Path({str(tmp_path)!r})):
     print("held", flush=True)
     time.sleep(600)

@@ -6,7 +6,7 @@ import torch
 from evaluation_inputs import WORDS, tiny_model, tiny_tokenizer
 
 from entroshape.evaluation import sample_completions
-from entroshape.evaluation.engine import plan_batches
+from entroshape.evaluation.sampler import plan_batches
 
 PROMPTS = ["one", "two three one", "one two", "three three"]
 OPTIONS = {"samples": 4, "max_new_tokens": 6, "batch_size": 8, "seed": 3}
