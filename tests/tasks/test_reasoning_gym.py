@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entroshape.tasks import load_task
-from entroshape.tasks.reasoning_gym import extract_answer, parse_options
+from entroshape.tasks.reasoning_gym import extract_answer, option_values
+from entroshape.tasks.spec import parse_spec
 
 SMALL = "reasoning_gym:chain_sum?min_terms=2&max_terms=2&min_digits=1&max_digits=1"
 
@@ -146,7 +147,7 @@ def test_extraction_of_a_megabyte_returns(piece):
 
 
 def test_options_are_read_as_json_where_they_are_json():
-    read = parse_options('a=1&b=-0.5&c=true&d=False&e=word&f=["%2B","-"]&g=1e2')
+    read = option_values(parse_spec('reasoning_gym:x?a=1&b=-0.5&c=true&d=False&e=word&f=["%2B","-"]&g=1e2').options)
     assert read == {"a": 1, "b": -0.5, "c": True, "d": False, "e": "word", "f": ["+", "-"], "g": 100.0}
     assert [type(value) for value in read.values()][:4] == [int, float, bool, bool]
-    assert parse_options("") == {}
+    assert option_values({}) == {}

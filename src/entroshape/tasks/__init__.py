@@ -21,6 +21,7 @@ from entroshape.tasks.countdown_search_problems import load_countdown_search
 from entroshape.tasks.jsonl import load_jsonl
 from entroshape.tasks.python import checked_reward, load_reward, load_user_task
 from entroshape.tasks.reasoning_gym import load_reasoning_gym
+from entroshape.tasks.spec import TaskSpec, parse_spec
 
 TASKS: dict[str, str] = {
     "countdown": "reach a target from four numbers; what the bundled tiny model knows",
@@ -72,7 +73,7 @@ def load_task(
     for name, size in (("train_size", train_size), ("test_size", test_size)):
         if size is not None:
             check_integer(name, size, minimum=1)
-    task = _load(spec, train_size, test_size, seed, training)
+    task = _load(parse_spec(spec), train_size, test_size, seed, training)
     if training and not len(task.train):
         raise ValueError(
             f"task {spec!r} has test problems alone and can be evaluated, not trained on; train on problems of your "
@@ -81,37 +82,35 @@ def load_task(
     return task if reward is None else replace(task, reward=load_reward(reward), verdicts=None)
 
 
-def _load(spec: str, train_size: int | None, test_size: int | None, seed: int, training: bool) -> Task:
-    kind, _, rest = spec.partition(":")
+def _load(spec: TaskSpec, train_size: int | None, test_size: int | None, seed: int, training: bool) -> Task:
     generated = test_size or GENERATED_TEST_SIZE
-    if spec == "countdown":
+    if spec.text == "countdown":
         return load_countdown(train_size=train_size or COUNTDOWN_TRAIN_SIZE, test_size=generated, seed=seed)
-    if spec.partition("?")[0] == "countdown_search":
-        size, query = train_size or COUNTDOWN_TRAIN_SIZE, spec.partition("?")[2]
-        return load_countdown_search(query, train_size=size, test_size=generated, seed=seed)
-    if kind == "reasoning_gym" and rest:
+    if spec.kind == "countdown_search" and not spec.name:
+        size = train_size or COUNTDOWN_TRAIN_SIZE
+        return load_countdown_search(spec, train_size=size, test_size=generated, seed=seed)
+    if spec.kind == "reasoning_gym" and spec.name:
         size = train_size or REASONING_GYM_TRAIN_SIZE
-        return load_reasoning_gym(rest, train_size=size, test_size=generated, seed=seed)
-    if kind == "math" and rest.partition("?")[0] in BENCHMARKS:
-        return load_benchmark(rest, train_size=train_size, test_size=test_size, seed=seed, training=training)
-    if kind == "jsonl" and rest:
-        return load_jsonl(rest, train_size=train_size, test_size=test_size, seed=seed)
-    hint = _hint(kind, rest)
-    if hint or not rest:
+        return load_reasoning_gym(spec, train_size=size, test_size=generated, seed=seed)
+    if spec.kind == "math" and spec.name in BENCHMARKS:
+        return load_benchmark(spec, train_size=train_size, test_size=test_size, seed=seed, training=training)
+    if spec.kind == "jsonl" and spec.name:
+        return load_jsonl(spec, train_size=train_size, test_size=test_size, seed=seed)
+    hint = _hint(spec)
+    if hint or not spec.name:
         forms = "; ".join(f"{form} ({what})" for form, what in TASKS.items())
-        raise ValueError(f"unknown task {spec!r}:{f' did you mean {hint}?' if hint else ''} There are: {forms}")
-    return load_user_task(spec, train_size=train_size, test_size=test_size)
+        raise ValueError(f"unknown task {spec.text!r}:{f' did you mean {hint}?' if hint else ''} There are: {forms}")
+    return load_user_task(spec.text, train_size=train_size, test_size=test_size)
 
 
-def _hint(kind: str, rest: str) -> str | None:
+def _hint(spec: TaskSpec) -> str | None:
     """What may have been meant by a spec that is no task of ours; ``None``: it may be the user's own."""
-    if kind.lower() == "math" or not rest:
-        name = rest.partition("?")[0] or kind
-        close = get_close_matches(name.lower(), BENCHMARKS, n=1, cutoff=0.75)
+    if spec.kind.lower() == "math" or not spec.name:
+        close = get_close_matches((spec.name or spec.kind).lower(), BENCHMARKS, n=1, cutoff=0.75)
         if close:
             return f"math:{close[0]}"
     forms = {form.partition(":")[0]: form for form in TASKS if not form.startswith("<")}
-    close = get_close_matches(kind.lower(), forms, n=1, cutoff=0.75)
+    close = get_close_matches(spec.kind.lower(), forms, n=1, cutoff=0.75)
     return forms[close[0]] if close else None
 
 

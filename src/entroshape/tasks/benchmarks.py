@@ -15,6 +15,7 @@ from typing import Any
 from entroshape.tasks.base import Task, optional_module
 from entroshape.tasks.jsonl import read_rows
 from entroshape.tasks.problems import Row, problem_task
+from entroshape.tasks.spec import TaskSpec, parse_spec
 
 logger = logging.getLogger(__name__)
 
@@ -118,15 +119,15 @@ TRAINABLE = ("math:gsm8k", "math:dapo17k?test=math:aime24")
 """What can be trained on, as :func:`entroshape.tasks.load_task` takes it."""
 
 
-def load_benchmark(spec: str, *, train_size: int | None, test_size: int | None, seed: int, training: bool) -> Task:
-    """The task ``math:<name>``, with ``?from=<dir>``, ``?test=<task>`` or both; ``spec`` is what follows the colon.
+def load_benchmark(spec: TaskSpec, *, train_size: int | None, test_size: int | None, seed: int, training: bool) -> Task:
+    """The task ``math:<name>``, with ``?from=<dir>``, ``?test=<task>`` or both.
 
     ``test`` names other test problems, ``math:<name>`` or ``jsonl:<path>`` with options of their own, and stands last.
     Columns: ``id``, ``prompt``, ``answer``. Rows with a problem that occurred before are left out, and so are training
     problems that are test problems too. Answers are compared by math-verify.
 
     Args:
-        spec: the name and its options.
+        spec: its name is one of :data:`BENCHMARKS`.
         train_size: at most so many training problems, drawn with ``seed``; ``None``: all.
         test_size: at most so many test problems; ``None``: all.
         seed: of the draw.
@@ -135,7 +136,7 @@ def load_benchmark(spec: str, *, train_size: int | None, test_size: int | None, 
     Raises:
         ValueError: an unknown option, a data set that cannot be loaded or has other columns, no test problems.
     """
-    name, copy, test_spec = _options(spec)
+    name, (copy, test_spec) = spec.name, _options(spec)
     benchmark = BENCHMARKS[name]
     if test_spec:
         test = _test_rows(test_spec)
@@ -149,39 +150,37 @@ def load_benchmark(spec: str, *, train_size: int | None, test_size: int | None, 
     held_out = {row.problem for row in test}
     kept = [row for row in train if row.problem not in held_out]
     if len(kept) < len(train):
-        logger.warning("math:%s: %d training problems are test problems and left out", spec, len(train) - len(kept))
-    return problem_task(
-        f"math:{spec}", kept, test[:test_size], train_size=train_size, seed=seed, length=benchmark.length
-    )
+        shared = len(train) - len(kept)
+        logger.warning("%s: %d training problems are test problems and left out", spec.text, shared)
+    return problem_task(spec.text, kept, test[:test_size], train_size=train_size, seed=seed, length=benchmark.length)
 
 
-def _options(spec: str) -> tuple[str, Path | None, str]:
-    """Name, directory of a copy, and spec of other test problems."""
-    name, _, query = spec.partition("?")
-    own, mark, test = query.partition("test=")
-    key, _, value = own.rstrip("&").partition("=")
-    known = (key == "from" and value) or not own
-    if not known or (mark and not test):
-        raise ValueError(f"math:{name} takes the options from=<dir> and test=<task>, in this order; got {query!r}")
-    if not value:
-        return name, None, test
-    copy = Path(value).expanduser()
+def _options(spec: TaskSpec) -> tuple[Path | None, str]:
+    """Directory of a copy, and spec of other test problems."""
+    name, options = spec.name, spec.options
+    if not options.keys() <= {"from", "test"} or not all(options.values()):
+        raise ValueError(f"math:{name} takes the options from=<dir> and test=<task>, in this order; got {spec.query!r}")
+    if "from" not in options:
+        return None, options.get("test", "")
+    copy = Path(options["from"]).expanduser()
     if not copy.is_dir():
-        raise ValueError(f"from must be a directory, a copy of {BENCHMARKS[name].hub_id}; got {value!r}")
-    return name, copy, test
+        raise ValueError(f"from must be a directory, a copy of {BENCHMARKS[name].hub_id}; got {options['from']!r}")
+    return copy, options.get("test", "")
 
 
-def _test_rows(spec: str) -> list[Row]:
-    kind, _, rest = spec.partition(":")
-    if kind == "jsonl" and rest:
-        return read_rows(Path(rest).expanduser())
-    name = rest.partition("?")[0]
+def _test_rows(text: str) -> list[Row]:
+    spec = parse_spec(text)
+    if spec.kind == "jsonl" and spec.name:
+        if spec.options:
+            raise ValueError(f"test=jsonl:<path> takes no options of its own; got {text!r}")
+        return read_rows(Path(spec.name).expanduser())
+    name = spec.name
     with_test = [each for each, benchmark in BENCHMARKS.items() if benchmark.test]
-    if kind != "math" or name not in with_test:
-        raise ValueError(f"test must be jsonl:<path> or math:<name> with one of {', '.join(with_test)}; got {spec!r}")
-    name, copy, other = _options(rest)
+    if spec.kind != "math" or name not in with_test:
+        raise ValueError(f"test must be jsonl:<path> or math:<name> with one of {', '.join(with_test)}; got {text!r}")
+    copy, other = _options(spec)
     if other:
-        raise ValueError(f"test must name test problems alone, without a test= of its own; got {spec!r}")
+        raise ValueError(f"test must name test problems alone, without a test= of its own; got {text!r}")
     return _rows(name, BENCHMARKS[name].test, copy)
 
 

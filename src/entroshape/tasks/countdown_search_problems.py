@@ -20,6 +20,7 @@ from entroshape.tasks.countdown_search import (
     countdown_search_reward,
     remaining,
 )
+from entroshape.tasks.spec import TaskSpec
 
 INPUTS = range(1, 13)
 """The numbers a problem is made of; a number may occur more than once."""
@@ -134,28 +135,28 @@ def _ordered(rng: random.Random, key: Key) -> Problem:
     return Problem(tuple(rng.sample(numbers, len(numbers))), target)
 
 
-def load_countdown_search(query: str, *, train_size: int, test_size: int, seed: int) -> Task:
+def load_countdown_search(spec: TaskSpec, *, train_size: int, test_size: int, seed: int) -> Task:
     """The task on one level: ``train_size`` problems drawn with ``seed``, the first ``test_size`` of those held out.
 
     Args:
-        query: ``"level=easy"``, ``"level=middle"``, ``"level=hard"``, or empty for the hard ones.
+        spec: with the option ``level``, easy, middle or hard, or without, for the hard ones.
         train_size: number of training problems.
         test_size: number of test problems.
         seed: of the training problems.
 
     Raises:
-        ValueError: another query; ``test_size`` above 256.
+        ValueError: another option; ``test_size`` above 256.
     """
-    key, _, level = (query or f"level={DEFAULT_LEVEL}").partition("=")
-    if key != "level" or level not in LEVELS:
-        raise ValueError(f"countdown_search takes level={', level='.join(LEVELS)} behind its '?'; got {query!r}")
+    level = spec.options.get("level", DEFAULT_LEVEL)
+    if not spec.options.keys() <= {"level"} or level not in LEVELS:
+        raise ValueError(f"countdown_search takes level={', level='.join(LEVELS)} behind its '?'; got {spec.query!r}")
     if test_size > HELD_OUT:
         raise ValueError(
             f"test_size of countdown_search must be at most {HELD_OUT}, all that a level holds out; got {test_size}"
         )
     name = f"countdown_search-{level}"
     return Task(
-        name=f"countdown_search?{query}" if query else "countdown_search",
+        name=spec.text,
         train=_rows(f"{name}-train-{seed}", list(islice(training_problems(level, seed), train_size))),
         test=_rows(f"{name}-test", held_out_problems(level)[:test_size]),
         reward=countdown_search_reward,

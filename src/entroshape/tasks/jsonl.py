@@ -11,6 +11,7 @@ from typing import Any
 
 from entroshape.tasks.base import Task
 from entroshape.tasks.problems import Row, problem_task
+from entroshape.tasks.spec import TaskSpec
 
 TEST_FRACTION = 0.1
 HELD_OUT = 256
@@ -18,8 +19,8 @@ HELD_OUT = 256
 MAX_COMPLETION_LENGTH = 1024
 
 
-def load_jsonl(spec: str, *, train_size: int | None, test_size: int | None, seed: int) -> Task:
-    """The task ``jsonl:<path>``, with an option or none; ``spec`` is what follows the first colon.
+def load_jsonl(spec: TaskSpec, *, train_size: int | None, test_size: int | None, seed: int) -> Task:
+    """The task ``jsonl:<path>``, with an option or none.
 
     ``?test=<path>`` gives a file of test problems; ``?split=test`` makes all problems of the file test problems, for
     evaluation alone. Without either, a tenth of the distinct problems (at most ``test_size``) is held out: those whose
@@ -27,7 +28,7 @@ def load_jsonl(spec: str, *, train_size: int | None, test_size: int | None, seed
     ``prompt``, ``answer``. Answers are compared by math-verify.
 
     Args:
-        spec: path of the file, and the option.
+        spec: its name is the path of the file.
         train_size: at most so many training problems, drawn with ``seed``; ``None``: all.
         test_size: at most so many test problems; ``None``: all of a test file's, 256 of a tenth held out.
         seed: of the draw.
@@ -36,10 +37,11 @@ def load_jsonl(spec: str, *, train_size: int | None, test_size: int | None, seed
         ValueError: no such file, a malformed line (with path and line number), a problem in both files, or nothing to
             hold out.
     """
-    path, _, query = spec.partition("?")
-    key, _, value = query.partition("=")
-    if query and (key not in ("test", "split") or not value or (key == "split" and value != "test")):
-        raise ValueError(f"jsonl takes the option test=<path> or split=test; got {query!r}")
+    path = spec.name
+    key, value = next(iter(spec.options.items()), ("", ""))
+    allowed = not spec.options or (len(spec.options) == 1 and value and key in ("test", "split"))
+    if not allowed or (key == "split" and value != "test"):
+        raise ValueError(f"jsonl takes the option test=<path> or split=test; got {spec.query!r}")
     rows = read_rows(Path(path).expanduser())
     if key == "test":
         train, test = rows, read_rows(Path(value).expanduser())
@@ -49,7 +51,7 @@ def load_jsonl(spec: str, *, train_size: int | None, test_size: int | None, seed
     else:
         train, test = _split(rows, HELD_OUT if test_size is None else test_size, path)
     return problem_task(
-        f"jsonl:{spec}", train, test[:test_size], train_size=train_size, seed=seed, length=MAX_COMPLETION_LENGTH
+        spec.text, train, test[:test_size], train_size=train_size, seed=seed, length=MAX_COMPLETION_LENGTH
     )
 
 

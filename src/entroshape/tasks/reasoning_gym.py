@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from random import Random
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from entroshape.tasks.base import Completion, Task, Verdict, completion_text, optional_module
 from entroshape.tasks.code_evaluation import check_may_evaluate, evaluates, needs_process
 from entroshape.tasks.score_worker import encode
+from entroshape.tasks.spec import TaskSpec
 from entroshape.tasks.workers import ScoringPool
 
 INSTRUCTION = "Give the final answer alone, between <answer> and </answer>."
@@ -130,20 +131,14 @@ def _last_boxed(text: str) -> str | None:
     return None
 
 
-def parse_options(query: str) -> dict[str, Any]:
-    """Options of a spec, ``a=1&b=true&c=0.5&d=word&e=["+","-"]``: JSON where it is JSON, else text.
+def option_values(options: Mapping[str, str]) -> dict[str, Any]:
+    """Options of a spec, ``a=1&b=true&c=0.5&d=word&e=["%2B","-"]``: JSON where it is JSON, else text.
 
     Example:
-        >>> parse_options("min_terms=2&allow_negation=True&name=word")
+        >>> option_values({"min_terms": "2", "allow_negation": "True", "name": "word"})
         {'min_terms': 2, 'allow_negation': True, 'name': 'word'}
     """
-    if not query:
-        return {}
-    try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True)
-    except ValueError as error:
-        raise ValueError(f"options must look like name=value&name=value; got {query!r}") from error
-    return {name: _parse_value(value) for name, value in pairs}
+    return {unquote_plus(name): _parse_value(unquote_plus(value)) for name, value in options.items()}
 
 
 def _parse_value(text: str) -> Any:
@@ -154,8 +149,8 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def load_reasoning_gym(spec: str, *, train_size: int, test_size: int, seed: int) -> Task:
-    """The task ``reasoning_gym:<name>`` or ``reasoning_gym:<name>?option=value&...``; ``spec`` follows the colon.
+def load_reasoning_gym(spec: TaskSpec, *, train_size: int, test_size: int, seed: int) -> Task:
+    """The task ``reasoning_gym:<name>`` or ``reasoning_gym:<name>?option=value&...``.
 
     Questions are distinct and none is in both splits, so a data set that has few yields fewer than asked for; at most a
     fifth of them are held out. Columns: ``id``, ``prompt`` (the question) and ``entry`` (the data set's entry as JSON).
@@ -164,8 +159,7 @@ def load_reasoning_gym(spec: str, *, train_size: int, test_size: int, seed: int)
         ValueError: unknown data set (with the closest names) or option (with the valid ones), an option's bad value, or
             too few distinct questions; a scorer that evaluates answers where the sandbox is not complete.
     """
-    name, _, query = spec.partition("?")
-    options = parse_options(query)
+    name, options = spec.name, option_values(spec.options)
     _check(name, options)
     reward = ReasoningGymReward(name, options)
     test_pool = _distinct_entries(name, options, TEST_SEED, test_size)
@@ -175,10 +169,10 @@ def load_reasoning_gym(spec: str, *, train_size: int, test_size: int, seed: int)
     train = [item for item in train_pool.items() if item[0] not in test][:train_size]
     if not test or not train:
         raise ValueError(
-            f"reasoning_gym:{spec} has only {len(test_pool | train_pool)} distinct questions: too few to hold any out"
+            f"{spec.text} has only {len(test_pool | train_pool)} distinct questions: too few to hold any out"
         )
     return Task(
-        name=f"reasoning_gym:{spec}",
+        name=spec.text,
         train=_rows(f"{name}-train-{seed}", train),
         test=_rows(f"{name}-test", list(test.items())),
         reward=reward,
