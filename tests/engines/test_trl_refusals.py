@@ -1,5 +1,6 @@
 """What cannot work is refused when the trainer is built; what replaced our methods is noticed when it runs."""
 
+import ast
 import inspect
 import json
 import types
@@ -11,8 +12,9 @@ from transformers import HfArgumentParser
 from trl import GRPOConfig, GRPOTrainer
 
 from entroshape import DAPO, GTPO
+from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
-from entroshape.engines.trl.compat import MODEL_INPUTS, SEAMS, check_seams
+from entroshape.engines.trl.compat import ATTRIBUTES, ATTRIBUTES_IN_TRAINING, MODEL_INPUTS, SEAMS, check_seams
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,12 @@ def test_the_method_decides_trls_loss(tmp_path):
     }
 
 
+def test_an_aggregation_that_trl_is_not_given_a_constant_for_is_refused_with_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(GTPO, "surrogate", property(lambda self: ClippedSurrogate(aggregation="constant")))
+    with pytest.raises(ValueError, match=r"aggregation='constant' of method GTPO is not supported in TRL; expected"):
+        tiny_config(tmp_path)
+
+
 def test_dynamic_sampling_is_on_where_the_method_was_published_with_it(tmp_path):
     on = {
         name: tiny_config(tmp_path, name, dynamic_sampling=None).dynamic_sampling for name in ("gtpo", "grpo", "dapo")
@@ -203,6 +211,22 @@ def test_methods_replaced_on_a_built_trainer_are_noticed(tmp_path):
     trainer._compute_loss = types.MethodType(GRPOTrainer._compute_loss, trainer)
     with pytest.raises(RuntimeError, match="not computed by entroshape"):
         trainer.train()
+
+
+def names_of_trl():
+    """Attributes of ``self`` in our trainer that are neither ours nor public ones of transformers' ``Trainer``."""
+    tree = ast.parse(inspect.getsource(inspect.getmodule(ShapedGRPOTrainer)))
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    used, written = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+            (written if isinstance(node.ctx, ast.Store) else used).add(node.attr)
+    of_transformers = {"accelerator", "add_callback", "args", "model", "state", "train_dataset"}
+    return used - (written - set(ATTRIBUTES)) - own - of_transformers
+
+
+def test_everything_of_trl_that_the_trainer_touches_is_named_among_its_seams():
+    assert names_of_trl() <= {*SEAMS, *ATTRIBUTES, *ATTRIBUTES_IN_TRAINING}
 
 
 def test_trl_has_every_seam_that_the_engine_stands_on():

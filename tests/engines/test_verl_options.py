@@ -4,7 +4,10 @@ from copy import deepcopy
 
 import pytest
 
+from entroshape import GTPO
 from entroshape.credit.overlong import GroupRelativeOverlong, SoftOverlong
+from entroshape.credit.surrogate import ClippedSurrogate
+from entroshape.engines.full_distribution import ANOTHER_POLICY
 from entroshape.engines.verl import ESTIMATORS, plan
 from entroshape.engines.verl.options import WITHOUT_EFFECT
 from entroshape.methods import METHODS
@@ -193,6 +196,19 @@ def test_what_no_method_reads_is_among_the_settings_without_effect(name):
 def test_a_setting_whose_default_is_nothing_is_refused_with_null():
     with pytest.raises(ValueError, match=r"loss_scale_factor=100 would have no effect.*Leave it at null"):
         planned(**{f"{ACTOR}.loss_scale_factor": 100})
+
+
+@pytest.mark.parametrize(("name", "value", "full"), [("top_p", 0.9, "1.0"), ("top_k", 20, "-1")])
+def test_sampling_from_another_distribution_is_refused_in_the_words_of_every_engine(name, value, full):
+    with pytest.raises(ValueError, match=f"{name} must be {full}, got {value}: {ANOTHER_POLICY[:30]}"):
+        planned(**{f"actor_rollout_ref.rollout.{name}": value})
+
+
+def test_an_aggregation_that_verl_has_no_constant_for_is_refused_with_a_sentence(monkeypatch):
+    constant = property(lambda self: ClippedSurrogate(aggregation="constant"))
+    monkeypatch.setattr(GTPO, "surrogate", constant)
+    with pytest.raises(ValueError, match=r"aggregation='constant' of method GTPO is not supported in verl; expected"):
+        planned()
 
 
 def test_bypass_mode_which_computes_no_entropies_is_refused():

@@ -56,6 +56,8 @@ ATTRIBUTES = (
     "environment_factories",
     "eos_token_ids",
     "generation_config",
+    "is_deepspeed_enabled",
+    "is_fsdp_enabled",
     "mask_truncated_completions",
     "num_generations",
     "num_iterations",
@@ -72,6 +74,9 @@ ATTRIBUTES = (
     "vllm_importance_sampling_correction",
 )
 """Attributes of a built ``GRPOTrainer`` that are read or written."""
+
+ATTRIBUTES_IN_TRAINING = ("current_gradient_accumulation_steps", "router_aux_loss_coef")
+"""Those that it may only have once it trains, or with a router."""
 
 MODEL_INPUTS = (
     "pixel_values",

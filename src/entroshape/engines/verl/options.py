@@ -8,6 +8,8 @@ from typing import Any
 
 from entroshape.checks import check_integer
 from entroshape.credit.overlong import SoftOverlong
+from entroshape.engines.decisions import decided_by_method, host_aggregation
+from entroshape.engines.full_distribution import ANOTHER_POLICY, VLLM_NEUTRAL
 from entroshape.methods import METHODS, Method, build_method
 
 TRAINER_MODE = "entroshape_sync"
@@ -44,9 +46,6 @@ DEFAULTS: dict[str, Any] = {
 
 _CREDIT = "entroshape computes the advantages"
 _LOSS = "the method's own loss takes its place"
-_POLICY = (
-    "entropies are of the whole distribution at the sampling temperature, so tokens have to be sampled from just that"
-)
 
 WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
     "algorithm.gamma": ((1.0,), _CREDIT),
@@ -63,10 +62,11 @@ WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
     f"{ACTOR}clip_ratio_c": ((3.0,), f"{_LOSS}, which has no dual clip"),
     f"{ACTOR}loss_scale_factor": ((None,), f"{_LOSS}, which divides by tokens or responses"),
     f"{ACTOR}policy_loss.ppo_kl_coef": ((0.1,), f"{_LOSS}, which has no KL term; use {ACTOR}use_kl_loss=True"),
-    f"{ROLLOUT}top_p": ((1, 1.0), _POLICY),
-    f"{ROLLOUT}top_k": ((-1, 0), _POLICY),
 }
 """Settings that would have no effect, or another one than they say: the values that are taken, and why."""
+
+SAMPLING = ("top_p", "top_k")
+"""Settings of verl's rollouts that can leave the full distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +144,10 @@ def _refuse(config: Any) -> None:
         value = _select(config, name)
         if value is not None and value not in taken:
             raise ValueError(f"{name}={value!r} would have no effect: {reason}. Leave it at {_shown(taken[0])}")
+    for name in SAMPLING:
+        value, full = _select(config, ROLLOUT + name), VLLM_NEUTRAL[name]
+        if value is not None and value not in full:
+            raise ValueError(f"{ROLLOUT}{name} must be {full[-1]!r}, got {value!r}: {ANOTHER_POLICY}")
 
 
 def _check_mini_batches(config: Any) -> None:
@@ -197,7 +201,7 @@ def _changes(config: Any, method: Method) -> dict[str, Any]:
     surrogate = method.surrogate
     decided = {
         f"{ACTOR}policy_loss.loss_mode": loss_mode(surrogate.ratio),
-        f"{ACTOR}loss_agg_mode": AGGREGATIONS[surrogate.aggregation],
+        f"{ACTOR}loss_agg_mode": host_aggregation(method, AGGREGATIONS, "verl"),
         f"{ACTOR}clip_ratio_low": surrogate.epsilon_low,
         f"{ACTOR}clip_ratio_high": surrogate.epsilon_high,
     }
@@ -209,9 +213,8 @@ def _changes(config: Any, method: Method) -> dict[str, Any]:
         if there is not None and there != DEFAULTS[name]:
             own = next((option for option, setting in SURROGATE_OPTIONS.items() if setting == name), None)
             instead = f"; set algorithm.entroshape.{own} instead" if own else ""
-            raise ValueError(
-                f"{name} is decided by the method: {type(method).__name__} has {value!r}, got {there!r}. "
-                f"Leave it at verl's default {DEFAULTS[name]!r}{instead}"
+            raise decided_by_method(
+                name, method, value, there, f"Leave it at verl's default {DEFAULTS[name]!r}{instead}"
             )
         changes[name] = value
     return changes

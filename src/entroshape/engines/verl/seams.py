@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pkgutil import resolve_name
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
+
+from entroshape.engines.seams import check_seam
 
 SUPPORTED = "verl>=0.9.1,<0.10"
 
@@ -39,14 +41,15 @@ def check_version(found: str | None = None) -> None:
 
 def check_seams(seams: Mapping[str, tuple[str, ...]] = SEAMS) -> None:
     """Raise ``ImportError`` if a seam is gone, or has lost a parameter that is relied on."""
+    host = f"verl {installed_version()}"
     for name, parameters in seams.items():
-        try:
-            found = list(inspect.signature(resolve_name(name)).parameters)
-        except (AttributeError, ImportError) as error:
-            raise ImportError(f"the verl engine stands on {name}, which verl {installed_version()} lacks") from error
-        missing = [parameter for parameter in parameters if parameter not in found]
-        if missing:
-            raise ImportError(
-                f"the verl engine stands on {name}({', '.join(parameters)}), but verl {installed_version()} has it "
-                f"without {', '.join(missing)}. Supported: {SUPPORTED}"
-            )
+        check_seam(name, _resolved(name), parameters, host=host, supported=SUPPORTED)
+
+
+def _resolved(name: str) -> Callable[..., Any] | None:
+    """What verl has under a name; ``None`` where it has nothing. A module that fails for a reason of its own raises."""
+    try:
+        found: Callable[..., Any] = resolve_name(name)
+    except (AttributeError, ModuleNotFoundError):
+        return None
+    return found

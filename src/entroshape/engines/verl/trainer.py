@@ -15,12 +15,11 @@ from verl.trainer.ppo.v1.trainer_base import PPOTrainer, register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.workers.utils.padding import response_to_nested
 
-from entroshape.engines.credit_metrics import credit_metrics
+from entroshape.engines.assignment import credit_seed
+from entroshape.engines.credit_metrics import credit_metrics, sampling_metrics
+from entroshape.engines.decisions import PREFIX
 from entroshape.engines.verl.handoff import Handoff, handing
 from entroshape.engines.verl.options import ESTIMATORS, TRAINER_MODE, Plan, plan
-
-PREFIX = "entroshape/"
-"""Of the names under which our metrics are logged."""
 
 logger = logging.getLogger("entroshape")
 
@@ -47,20 +46,13 @@ class EntroshapeSync(PPOTrainerSync):
         if rollouts is None or credit is None:
             raise RuntimeError("verl computed advantages without the estimator of entroshape; check adv_estimator")
         restrict_loss(batch, handoff)
-        metrics.update(
-            {
-                PREFIX + name: value
-                for name, value in {
-                    "reward": rollouts.rewards.mean().item(),
-                    "success_rate": credit.success.float().mean().item(),
-                    **credit_metrics(credit, mask=rollouts.mask, group=rollouts.group, entropies=rollouts.entropies),
-                }.items()
-            }
-        )
+        figures = sampling_metrics(rollouts.rewards, credit.success)
+        figures |= credit_metrics(credit, mask=rollouts.mask, group=rollouts.group, entropies=rollouts.entropies)
+        metrics |= {PREFIX + name: value for name, value in figures.items()}
         return batch
 
     def _seed(self) -> int:
-        return int(self.config.data.get("seed") or 0) * 1_000_003 + int(getattr(self, "global_steps", 0))
+        return credit_seed(int(self.config.data.get("seed") or 0), int(getattr(self, "global_steps", 0)))
 
 
 def require_mode(base: type) -> None:
