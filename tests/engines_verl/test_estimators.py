@@ -73,7 +73,11 @@ def expected(data, name, **options):
     real = data["real"]
     groups = torch.tensor([hash(uid) for uid in data["index"]])
     rollouts = Rollouts(
-        data["rewards"][real], data["entropies"][real], data["mask"][real], groups[real], data["logprobs"][real]
+        rewards=data["rewards"][real],
+        entropies=data["entropies"][real],
+        mask=data["mask"][real],
+        group=groups[real],
+        logprobs=data["logprobs"][real],
     )
     generator = torch.Generator().manual_seed(3)
     values = build_method(ESTIMATORS[name], options).advantages(rollouts, generator)
