@@ -13,7 +13,7 @@ from entroshape.evaluation.journal import Journal
 from entroshape.evaluation.sampler import Batch, Progress, Prompt, SampledCompletion, Sampler, plan_batches
 from entroshape.evaluation.transformers_sampler import TransformersSampler
 from entroshape.metrics.aggregation import evaluation_metrics
-from entroshape.tasks import Task, Verdict, checked_reward
+from entroshape.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -208,26 +208,18 @@ def _scorer(
     task: Task, test: Mapping[str, Sequence[Any]], *, success_threshold: float, with_answers: bool
 ) -> Callable[[Batch, Sequence[SampledCompletion]], list[Scored]]:
     """What turns a batch of completions into answers with their verdicts."""
-    verdicts = task.verdicts if with_answers else None
-    given: list[Verdict] = []
-
-    def rewards_of_verdicts(prompts: Any, completions: Any, **columns: Any) -> list[float]:
-        assert verdicts is not None
-        given[:] = verdicts(prompts, completions, **columns)
-        return [verdict.reward for verdict in given]
-
-    # Verdicts are checked as rewards are: their count, and that each reward is a finite number.
-    reward = checked_reward(task.reward if verdicts is None else rewards_of_verdicts, task.reward.__name__)
+    keep_answers = with_answers and task.verdicts is not None
 
     def score(batch: Batch, completions: Sequence[SampledCompletion]) -> list[Scored]:
         columns = {name: [values[i] for i in batch.prompts] for name, values in test.items()}
-        rewards = reward(columns.pop("prompt"), [completion.text for completion in completions], **columns)
-        successes = is_success(rewards, success_threshold).tolist()
-        scored = [_scored(*each) for each in zip(completions, rewards, successes, strict=True)]
-        if verdicts is not None:
-            for row, verdict in zip(scored, given, strict=True):
-                row["answer"] = verdict.answer or ""
-        return scored
+        texts = [completion.text for completion in completions]
+        verdicts = task.verify(columns.pop("prompt"), texts, **columns)
+        successes = is_success([verdict.reward for verdict in verdicts], success_threshold).tolist()
+        rows = zip(completions, verdicts, successes, strict=True)
+        return [
+            _scored(completion, verdict.reward, success) | ({"answer": verdict.answer or ""} if keep_answers else {})
+            for completion, verdict, success in rows
+        ]
 
     return score
 

@@ -16,10 +16,11 @@ from entroshape.tasks.base import (
     completion_text,
 )
 from entroshape.tasks.benchmarks import BENCHMARKS, TRAINABLE, load_benchmark
+from entroshape.tasks.checked import checked_reward
 from entroshape.tasks.countdown import load_countdown
 from entroshape.tasks.countdown_search_problems import load_countdown_search
 from entroshape.tasks.jsonl import load_jsonl
-from entroshape.tasks.python import checked_reward, load_reward, load_user_task
+from entroshape.tasks.python import load_reward, load_user_task
 from entroshape.tasks.reasoning_gym import load_reasoning_gym
 from entroshape.tasks.spec import TaskSpec, parse_spec
 

@@ -10,15 +10,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from entroshape.checks import check_integer
+from entroshape.tasks.checked import RewardFunction, checked_reward, checked_values, named_failures
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Completion = str | Sequence[Mapping[str, Any]]
 """A completion as trainers hand it over: plain text, or the messages of a conversation."""
-
-RewardFunction = Callable[..., list[float]]
-"""``reward(prompts, completions, **columns) -> list[float]``, one finite number a completion: TRL's reward function."""
 
 
 class Verdict(NamedTuple):
@@ -85,6 +83,27 @@ class Task:
         if not callable(self.reward) or not hasattr(self.reward, "__name__"):
             raise ValueError(f"reward of task {self.name!r} must be a function with a __name__; got {self.reward!r}")
         check_integer("max_completion_length", self.max_completion_length, minimum=1)
+
+    def verify(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[Verdict]:
+        """The verdicts on completions: what :attr:`reward` gives, with the final answers if the task knows them.
+
+        Args:
+            prompts: one per completion.
+            completions: plain strings or conversations.
+            columns: those of the problems, one value per completion.
+
+        Raises:
+            RuntimeError: from whatever the verifier raised; the message names it.
+            ValueError: it returned anything but one finite reward per completion.
+        """
+        name = self.reward.__name__
+        if self.verdicts is None:
+            rewards = checked_reward(self.reward, name)(prompts, completions, **columns)
+            return [Verdict(reward, None) for reward in rewards]
+        with named_failures(name):
+            verdicts = self.verdicts(prompts, completions, **columns)
+        rewards = checked_values([verdict.reward for verdict in verdicts], len(completions), name)
+        return [Verdict(reward, verdict.answer) for reward, verdict in zip(rewards, verdicts, strict=True)]
 
 
 def checked_kinds(kinds: Any, tokens: int) -> list[str]:
