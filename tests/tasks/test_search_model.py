@@ -19,6 +19,8 @@ from entroshape.models import load_model
 from entroshape.tasks import countdown_search as search
 from entroshape.tasks import countdown_search_problems as problems
 from entroshape.tasks import load_task
+from entroshape.training.options import parse_train
+from entroshape.training.run import train
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -152,3 +154,17 @@ def test_script_makes_the_same_model_from_the_same_seed_killed_in_between_or_not
     assert whole == parts
     assert "568,192 parameters" in (tmp_path / "parts" / "README.md").read_text()
     assert not list(tmp_path.glob("*.p*t"))
+
+
+@pytest.mark.slow
+def test_training_starts_from_the_bundled_model_and_keeps_the_kinds_of_tokens(tmp_path):
+    options = ["--steps=1", "--prompts-per-step=2", "--num-generations=4", "--eval-problems=2", "--eval-samples=1"]
+    kept = ["--threads=1", "--rollouts-every=1", f"--output={tmp_path / 'run'}"]
+    config, _ = parse_train(["--task=countdown_search?level=easy", *options, *kept])
+    run = train(config)
+    assert run.read_config()["model"] == "countdown-search"
+    rows = run.read_rollouts(1)
+    assert len(rows) == 8
+    for row in rows:
+        assert row["kind"] == search.countdown_search_kinds("", row["tokens"])
+        assert row["kind"][0] in ("first", "give")
