@@ -13,7 +13,7 @@ from side_by_side import in_child, in_turn, peak_above, ratio, seconds, table, w
 from torch import Tensor
 
 from entroshape import DAPO, GRPOS, GTPO, ForkingTokens, Method, Rollouts
-from entroshape.credit._blocks import as_bytes, row_blocks, zeroed
+from entroshape.credit._blocks import BLOCK_CPU, slices
 
 RESPONSES, TOKENS, GROUP = 2048, 4096, 16
 METHODS: dict[str, Method] = {
@@ -91,13 +91,11 @@ def single_passes(repeats: int) -> None:
     variants: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "a product": lambda x, m: x * 2.0,
         "`torch.where(mask, x, 0)`": lambda x, m: torch.where(m, x, 0.0),
-        "the same, by bits": zeroed,
         "`mask.float()`": lambda x, m: m.float(),
-        "the same, from bytes": lambda x, m: as_bytes(m).float(),
-        "`mask.byte().argmax(1)`": lambda x, m: m.byte().argmax(dim=1),
-        "`mask.max(1).indices`": lambda x, m: m.max(dim=1).indices,
+        "a sum of rows": lambda x, m: x.sum(dim=1),
+        "a sum of rows in float64": lambda x, m: x.sum(dim=1, dtype=torch.float64),
     }
-    blocks = row_blocks(values)
+    blocks = slices(RESPONSES, BLOCK_CPU // TOKENS)
 
     def run(variant: Callable[[Tensor, Tensor], Tensor], rows: Sequence[slice]) -> None:
         for block in rows:

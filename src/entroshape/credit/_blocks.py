@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 BLOCK_CPU = 2**18
@@ -43,7 +42,7 @@ def in_blocks(function: Callable[..., Result], dim: int | None, *tensors: Tensor
     total, other = matrix.shape[dim], matrix.shape[1 - dim]
     out: tuple[Tensor, ...] = ()
     for part in slices(total, max(1, size // other)):
-        cut = [x if x.ndim <= dim else x.narrow(dim, part.start, part.stop - part.start) for x in tensors]
+        cut = [x if x.ndim <= dim else x.narrow(dim, part.start, part.stop - part.start).contiguous() for x in tensors]
         result = function(*cut)
         pieces = (result,) if isinstance(result, Tensor) else result
         if not out:
@@ -61,15 +60,3 @@ def row_wise(function: Callable[..., Result]) -> Callable[..., Result]:
         return in_blocks(lambda *parts: function(*parts, **options), 0, *tensors)
 
     return wrapped
-
-
-def zeroed(values: Tensor, mask: Tensor) -> Tensor:
-    """``torch.where(mask, values, 0.0)``: nothing of what is masked out is left, NaN neither.
-
-    On a CPU ``where`` goes value by value. There the bits of a masked float32 are and-ed with 0, those of the others
-    with -1, which takes half the time.
-    """
-    if values.dtype != torch.float32 or values.device.type != "cpu" or mask.dtype != torch.bool:
-        return torch.where(mask, values, 0.0)
-    keep = mask.view(torch.uint8).to(torch.int32).neg_()
-    return keep.bitwise_and_(values.view(torch.int32)).view(torch.float32)

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_choice
-from entroshape.credit._blocks import zeroed
 from entroshape.credit.sets import set_ids, set_sum, statistics_dtype
 
 Axis = Literal["column", "row", "matrix"]
 Mean = Literal["arithmetic", "geometric"]
 
 
+@torch.no_grad()
 def comparison_weights(
     values: Tensor, mask: Tensor, sets: Tensor, *, axis: Axis = "column", mean: Mean = "arithmetic"
 ) -> Tensor:
@@ -54,10 +54,10 @@ def comparison_weights(
     check_choice("mean", mean, get_args(Mean))
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     if mean == "arithmetic":
-        x = zeroed(values, mask)  # what is masked out may be NaN
+        x = torch.where(mask, values, 0.0)  # what is masked out may be NaN
         return x / _set_mean(x, mask, sets, axis)
-    logs = zeroed(values.log(), mask)
-    return zeroed((logs - _set_mean(logs, mask, sets, axis)).exp(), mask)
+    logs = torch.where(mask, values.log(), 0.0)
+    return torch.where(mask, (logs - _set_mean(logs, mask, sets, axis)).exp(), 0.0)
 
 
 def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
@@ -88,11 +88,11 @@ def _set_mean(x: Tensor, mask: Tensor, sets: Tensor, axis: Axis) -> Tensor:
     """Mean of ``x`` (zero where masked) over each token's set, broadcastable to ``[B, T]``; 1 for an empty set."""
     wide = statistics_dtype(x)
     if axis == "column":
-        total, size = x.to(wide), mask.to(wide)
+        total, size = x.to(wide), mask.float()  # float32 counts exactly up to 2^24 responses
     else:
-        total, size = x.sum(dim=1, keepdim=True, dtype=wide), mask.sum(dim=1, keepdim=True).to(wide)
+        total, size = x.sum(dim=1, keepdim=True, dtype=wide), mask.sum(dim=1, keepdim=True)
     if axis != "row":
         ids, count = set_ids(sets)
         total, size = set_sum(total, ids, count), set_sum(size, ids, count)
-    mean = torch.where(size > 0, total / size.clamp(min=1), 1.0).to(x.dtype)
+    mean = torch.where(size > 0, total / size.clamp(min=1).to(wide), 1.0).to(x.dtype)
     return mean if axis == "row" else mean.index_select(0, ids)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from entroshape.checks import check_choice
-from entroshape.credit._blocks import row_wise, zeroed
+from entroshape.credit._blocks import row_wise
 from entroshape.credit.sets import set_extreme, set_ids, set_sum, statistics_dtype
 
 Normalization = Literal["zero_filled", "joint", "within"]
@@ -21,6 +21,7 @@ STD_EPSILON = 1e-6
 """Added to every standard deviation, in units of the reward."""
 
 
+@torch.no_grad()
 def normalized_advantages(
     shaped: Tensor,
     mask: Tensor,
@@ -83,22 +84,16 @@ def response_moments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tens
     """``[B]`` each: a response's number of tokens, their mean, and the sum of their squared deviations from it."""
     wide = statistics_dtype(values)
     tokens = mask.sum(dim=1).to(wide)
-    mean = zeroed(values, mask).sum(dim=1, dtype=wide) / tokens.clamp(min=1)
-    squares = zeroed(_centred(values, mean), mask).square().sum(dim=1, dtype=wide)
+    mean = torch.where(mask, values, 0.0).sum(dim=1, dtype=wide) / tokens.clamp(min=1)
+    squares = torch.where(mask, values - mean.to(values.dtype)[:, None], 0.0).square().sum(dim=1, dtype=wide)
     return tokens, mean, squares
 
 
 @row_wise
 def standardised(values: Tensor, mask: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """``(values - mean) / deviation``, row by row, as float32; 0 outside the mask."""
-    return zeroed(_centred(values, mean) / deviation[:, None].to(values.dtype), mask).float()
-
-
-def _centred(values: Tensor, mean: Tensor) -> Tensor:
-    """``values - mean`` to the last digit of ``values``' dtype, though ``mean`` ``[B]`` may hold twice as many."""
-    leading = mean.to(values.dtype)
-    rest = (mean - leading).to(values.dtype)
-    return (values - leading[:, None]) - rest[:, None]
+    mean, deviation = (x.to(values.dtype)[:, None] for x in (mean, deviation))
+    return torch.where(mask, (values - mean) / deviation, 0.0).float()
 
 
 def _pooled(tokens: Tensor, means: Tensor, squares: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

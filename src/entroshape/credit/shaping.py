@@ -9,11 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from entroshape.credit._blocks import row_wise, zeroed
+from entroshape.credit._blocks import row_wise
 from entroshape.credit.comparison import Axis, Mean, comparison_weights, response_weights
 from entroshape.credit.sets import outcome_sets, statistics_dtype
 
 
+@torch.no_grad()
 def shaped_token_rewards(
     base: Tensor,
     entropies: Tensor,
@@ -57,9 +58,10 @@ def shaped_token_rewards(
     compared = torch.where(right, entropies, 1 / entropies)
     weights = comparison_weights(compared, mask, outcome_sets(sets, success), axis=axis, mean=mean)
     outcome, sign = (alpha1 * base).float()[:, None], torch.where(right, 1.0, -1.0)
-    return zeroed(outcome + alpha2 * sign * weights, mask)
+    return torch.where(mask, outcome + alpha2 * sign * weights, 0.0)
 
 
+@torch.no_grad()
 @row_wise
 def response_entropies(entropies: Tensor, mask: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
     """A response's entropy from its tokens': ``Hbar_k = mean_t H_{k,t}`` (Eq. 8).
@@ -78,16 +80,17 @@ def response_entropies(entropies: Tensor, mask: Tensor, *, mean: Mean = "arithme
         2.0
     """
     wide = statistics_dtype(entropies)
-    tokens = mask.sum(dim=1).clamp(min=1)
+    tokens = mask.sum(dim=1)
     if mean == "arithmetic":
-        average = zeroed(entropies, mask).sum(dim=1, dtype=wide) / tokens
+        average = torch.where(mask, entropies, 0.0).sum(dim=1, dtype=wide) / tokens.clamp(min=1)
     else:
-        largest = zeroed(entropies, mask).amax(dim=1).to(wide) if mask.shape[1] else tokens.to(wide)
-        logs = zeroed((entropies.to(wide) / largest[:, None]).log(), mask)
-        average = largest * (logs.sum(dim=1) / tokens).exp()
-    return torch.where(mask.any(dim=1), average, 1.0)
+        largest = torch.where(mask, entropies, 0.0).amax(dim=1).to(wide) if mask.shape[1] else tokens.to(wide)
+        logs = torch.where(mask, (entropies.to(wide) / largest[:, None]).log(), 0.0)
+        average = largest * (logs.sum(dim=1) / tokens.clamp(min=1)).exp()
+    return torch.where(tokens > 0, average, 1.0)
 
 
+@torch.no_grad()
 def shaped_response_rewards(
     base: Tensor,
     entropies: Tensor,
