@@ -221,7 +221,7 @@ def test_more_samples_than_at_first_are_another_file_and_not_refused(tmp_path, m
     ("values", "status", "message"),
     [
         ("1 / 0", 1, "reward function 'bad_rewards:f' raised ZeroDivisionError: division by zero"),
-        ("[1.0]", 2, "reward function 'bad_rewards:f' must return one number a completion: expected 4, got 1"),
+        ("[1.0]", 2, "reward function 'bad_rewards:f' must return one number per completion: expected 4, got 1"),
         (
             "[float('nan')] * len(completions)",
             2,

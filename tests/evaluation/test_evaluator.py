@@ -84,7 +84,7 @@ def test_a_reward_function_that_returns_the_wrong_count_is_named():
     def short(prompts, completions, **columns):
         return [1.0]
 
-    with pytest.raises(ValueError, match="'short' must return one number a completion: expected 4, got 1"):
+    with pytest.raises(ValueError, match="'short' must return one number per completion: expected 4, got 1"):
         evaluate(tiny_model(), tiny_tokenizer(), tiny_task(reward=short), samples=1)
 
 

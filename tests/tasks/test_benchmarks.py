@@ -140,7 +140,7 @@ def test_dapo_trains_on_each_bare_problem_once_and_on_no_test_problem(tmp_path, 
     assert task.train["prompt"][:] == [f"What is {n}+1?" for n in range(4)]
     assert task.train["answer"][:] == ["1", "2", "3", "4"]
     assert task.test["id"][0] == "aime24-60"
-    assert "1 training problems are test problems and left out" in caplog.text
+    assert "left out 1 training problems that are also test problems" in caplog.text
 
 
 def test_test_problems_may_be_a_file(tmp_path):
@@ -151,21 +151,24 @@ def test_test_problems_may_be_a_file(tmp_path):
 
 def test_what_has_no_training_problems_cannot_be_trained_on(tmp_path):
     spec = f"math:aime24?from={aime24(tmp_path / 'copy')}"
-    with pytest.raises(ValueError, match=r"test problems alone and can be evaluated, not trained on; .*math:gsm8k"):
+    with pytest.raises(ValueError, match=r"only test problems: you can evaluate on it but not train.*math:gsm8k"):
         load_task(spec)
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("aime24?from=/nowhere/at/all", "from must be a directory, a copy of HuggingFaceH4/aime_2024; got '/nowhere"),
+        (
+            "aime24?from=/nowhere/at/all",
+            "from must be a directory with a copy of HuggingFaceH4/aime_2024; got '/nowhere",
+        ),
         ("aime24?form=x", r"math:aime24 takes the options from=<dir> and test=<task>, in this order; got 'form=x'"),
         ("aime24?from=", "takes the options from=<dir>"),
         ("gsm8k?test=", "takes the options from=<dir>"),
         ("gsm8k?test=aime24", "test must be jsonl:<path> or math:<name> with one of aime24, aime25, math500, gsm8k"),
         ("gsm8k?test=math:dapo17k", "test must be jsonl:<path> or math:<name>"),
-        ("gsm8k?test=math:gsm8k?test=math:aime24", "test must name test problems alone"),
-        ("dapo17k", r"math:dapo17k has no test problems; name some, such as math:dapo17k\?test=math:aime24"),
+        ("gsm8k?test=math:gsm8k?test=math:aime24", "test must name only test problems"),
+        ("dapo17k", r"math:dapo17k has no test problems; name some, for example math:dapo17k\?test=math:aime24"),
     ],
 )
 def test_an_option_that_cannot_be_is_refused(spec, message):

@@ -37,10 +37,10 @@ def test_rows_are_read_with_ids_by_line_where_none_is_given():
         ('{"problem": "1+1?", "answer": ', "line 2: not a JSON object in UTF-8: Expecting value at column 31$"),
         (
             r'{"problem": "1+\ud800?", "answer": 2}',
-            r"line 2: problem holds '\\ud800', half a character; expected text$",
+            r"line 2: problem holds '\\ud800', an unpaired surrogate; expected text$",
         ),
-        (r'{"problem": "1+1?", "answer": "\udfff"}', r"line 2: answer holds '\\udfff', half a character"),
-        (r'{"problem": "1+1?", "answer": 2, "id": "\ud83d"}', r"line 2: id holds '\\ud83d', half a character"),
+        (r'{"problem": "1+1?", "answer": "\udfff"}', r"line 2: answer holds '\\udfff', an unpaired surrogate"),
+        (r'{"problem": "1+1?", "answer": 2, "id": "\ud83d"}', r"line 2: id holds '\\ud83d', an unpaired surrogate"),
         ('{"problem": "1+1?", "answer": 1e999}', "line 2: answer must be text or a number, not empty; got inf"),
         ('["1+1?", "2"]', "line 2: expected a JSON object, got list"),
         ('{"problem": "1+1?"}', "line 2: expected the key 'answer' with text or a number; the line has problem"),
@@ -53,7 +53,7 @@ def test_rows_are_read_with_ids_by_line_where_none_is_given():
         ('{"problem": "1+1?", "answer": " "}', "line 2: answer must be text or a number, not empty; got ' '"),
         ('{"problem": "1+1?", "answer": null}', "line 2: expected the key 'answer'"),
         ('{"problem": "1+1?", "answer": 2, "id": {}}', "line 2: id must be text or a number, not empty; got {}"),
-        ('{"problem": "1+1?", "answer": 2, "id": "a"}', "line 2: id 'a' is that of line 1 already"),
+        ('{"problem": "1+1?", "answer": 2, "id": "a"}', "line 2: id 'a' is already used in line 1"),
         ("[" * 100_000, "line 2: not a JSON object in UTF-8: maximum recursion depth"),
         ('{"problem": "1+1?", "answer": %s}' % ("9" * 5000), "line 2: not a JSON object in UTF-8: Exceeds the limit"),
     ],
@@ -95,7 +95,7 @@ def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\n \n"])
 def test_an_empty_file_is_refused(tmp_path, content):
     path = write(tmp_path / "train.jsonl", content)
-    with pytest.raises(ValueError, match=r"train.jsonl has no lines; expected one JSON object a line"):
+    with pytest.raises(ValueError, match=r"train.jsonl has no lines; expected one JSON object per line"):
         load_task(f"jsonl:{path}")
 
 
@@ -140,15 +140,13 @@ def test_a_test_file_is_the_test_split():
 
 def test_a_problem_in_both_files_is_refused(tmp_path):
     train, test = write(tmp_path / "a.jsonl", numbered(5)), write(tmp_path / "b.jsonl", numbered(1, id="first"))
-    with pytest.raises(
-        ValueError, match=r"1 problems of .*b.jsonl are in .*a.jsonl too, the first with the id 'first'"
-    ):
+    with pytest.raises(ValueError, match=r"1 problems of .*b.jsonl are also in .*a.jsonl, the first with id 'first'"):
         load_task(f"jsonl:{train}?test={test}")
 
 
 def test_one_problem_alone_cannot_be_split(tmp_path):
     path = write(tmp_path / "train.jsonl", [GOOD, GOOD])
-    with pytest.raises(ValueError, match=r"has one problem: none can be held out; give a test file"):
+    with pytest.raises(ValueError, match=r"has only one problem, so none can be held out; name a test file"):
         load_task(f"jsonl:{path}")
 
 
@@ -171,7 +169,7 @@ def test_all_lines_may_be_test_problems_for_evaluation_alone():
     spec = f"jsonl:{FIXTURES / 'problems.jsonl'}?split=test"
     task = load_task(spec, test_size=None, training=False)
     assert (len(task.train), len(task.test)) == (0, 12)
-    with pytest.raises(ValueError, match="can be evaluated, not trained on"):
+    with pytest.raises(ValueError, match="you can evaluate on it but not train"):
         load_task(spec)
 
 

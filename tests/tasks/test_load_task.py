@@ -33,8 +33,8 @@ def reward(prompts, completions, **columns):
         ("math:MATH-500?from=copy", "did you mean math:math500?"),
         ("math:olympiad", "did you mean math:<name>?"),
         ("math", "did you mean math:<name>?"),
-        ("surely_nothing", "There are: countdown"),
-        ("", "There are: countdown"),
+        ("surely_nothing", "Available: countdown"),
+        ("", "Available: countdown"),
     ],
 )
 def test_an_unknown_task_says_what_exists(spec, hint):
@@ -61,7 +61,7 @@ def test_a_task_without_training_problems_is_for_evaluation_alone(monkeypatch, t
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert len(load_task("held_out_only:mine", training=False).test) == 1
-    with pytest.raises(ValueError, match="'held_out_only:mine' has test problems alone"):
+    with pytest.raises(ValueError, match="'held_out_only:mine' has only test problems"):
         load_task("held_out_only:mine")
 
 

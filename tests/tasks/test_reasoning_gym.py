@@ -74,7 +74,7 @@ def test_a_scorer_that_raises_costs_the_point_with_a_warning(caplog):
     task = load_task("reasoning_gym:prime_factorization", train_size=3, test_size=1)
     with caplog.at_level(logging.WARNING):
         assert score(task, ["<answer>two by three</answer>"]) == [0.0]
-    assert "1 of 1 answers scored 0: ValueError (1)" in caplog.text
+    assert "1 of 1 completions got reward 0: ValueError (1)" in caplog.text
     task.reward.close()
 
 
@@ -105,7 +105,7 @@ def test_a_fifth_of_ten_questions_is_held_out():
 
 
 def test_too_few_questions_to_hold_any_out_are_refused():
-    with pytest.raises(ValueError, match=r"has only [1-4] distinct questions: too few to hold any out"):
+    with pytest.raises(ValueError, match=r"has only [1-4] distinct questions: too few to hold out any"):
         load_task("reasoning_gym:chain_sum?min_terms=1&max_terms=1&max_digits=1", train_size=2, test_size=1)
 
 

@@ -79,14 +79,14 @@ def test_scores_keep_the_order_of_the_jobs_and_failures_are_logged_once_with_rea
     assert not caplog.records
     pool.score([job(answer) for answer in ("x", HANG, HANG, DIE)])
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith("reasoning_gym: 3 of 4 answers scored 0: more than 0.5 s (2), ")
+    assert message.startswith("reasoning_gym: 3 of 4 completions got reward 0: exceeded 0.5 s (2), ")
     assert "the scoring process died (1)" in message
 
 
 def test_a_scorer_that_raises_names_the_error(pool, caplog):
     broken = {**job("x"), "entry": {}}
     assert pool.score([broken, job("x")]) == [0.0, 1.0]
-    assert "1 of 2 answers scored 0: KeyError (1)" in caplog.text
+    assert "1 of 2 completions got reward 0: KeyError (1)" in caplog.text
 
 
 def test_processes_start_at_the_first_job_and_are_kept(make_pool):
@@ -147,7 +147,7 @@ def test_a_process_killed_from_outside_while_it_judges_costs_nothing(make_pool, 
 
 def test_a_job_that_kills_its_process_twice_costs_its_own_point_alone(pool, caplog):
     assert pool.score([job("x"), job(DIE), {**job(DIE), "alone": True}, job("x")]) == [1.0, 0.0, 0.0, 1.0]
-    assert "2 of 4 answers scored 0: the scoring process died (2)" in caplog.text
+    assert "2 of 4 completions got reward 0: the scoring process died (2)" in caplog.text
 
 
 def program_that_dies(path, times):

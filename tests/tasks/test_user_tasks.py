@@ -142,15 +142,15 @@ def test_a_reward_that_is_checked_is_not_checked_again_and_what_wraps_it_is(modu
     def wrong_count(prompts, completions):
         return []
 
-    with pytest.raises(ValueError, match="reward function 'other' must return one number a completion"):
+    with pytest.raises(ValueError, match="reward function 'other' must return one number per completion"):
         checked_reward(wrong_count, "other")(["?"], ["x"])
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.0], "must return one number a completion: expected 2, got 1"),
-        ([1.0, 2.0, 3.0], "must return one number a completion: expected 2, got 3"),
+        ([1.0], "must return one number per completion: expected 2, got 1"),
+        ([1.0, 2.0, 3.0], "must return one number per completion: expected 2, got 3"),
         ([], "expected 2, got 0"),
         (1.0, "must return a list of numbers, got float"),
         (None, "must return a list of numbers, got NoneType"),

@@ -1,5 +1,5 @@
-"""The sandbox of scoring processes: what they deny themselves before they look at a model's text.
+"""The sandbox of scoring processes: the permissions that they give up before they read a model's text.
 
-Apart from :mod:`entroshape.tasks`, because a scoring process holds its scorer's library and nothing else of ours.
-``python -m entroshape.sandbox`` says what it enforces on this machine.
+It is separate from :mod:`entroshape.tasks`, because a scoring process loads only its scorer's library.
+``python -m entroshape.sandbox`` shows what is enforced on this machine.
 """

@@ -1,4 +1,4 @@
-"""``python -m entroshape.sandbox``: what the sandbox enforces on this machine; exit status 1 if that is not all."""
+"""``python -m entroshape.sandbox``: shows what the sandbox enforces on this machine; exit status 1 if incomplete."""
 
 import sys
 

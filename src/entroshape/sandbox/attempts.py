@@ -1,7 +1,6 @@
-"""Each thing that the sandbox forbids, as a function that tries it: what the report of the sandbox rests on.
+"""Attempts at everything that the sandbox forbids, one function each. The sandbox report is based on them.
 
-A function returns if the thing could be done, and raises if it could not. They are run by a scoring process, in the
-place of a scorer.
+A function returns if its attempt succeeds, and raises otherwise. A scoring process runs them in place of a scorer.
 """
 
 from __future__ import annotations
@@ -20,47 +19,47 @@ from typing import Any
 
 
 class NothingHappenedError(Exception):
-    """The attempt was no error, and had no effect."""
+    """The attempt raised nothing and had no effect."""
 
 
 def fork(target: None) -> None:
-    """A new process."""
+    """Starts a process."""
     if not os.fork():
         os._exit(0)
 
 
 def program(target: None) -> None:
-    """A new program."""
+    """Starts a program."""
     subprocess.run(["/bin/true"], check=True)
 
 
 def replace_program(target: None) -> None:
-    """This process becomes another program."""
+    """Replaces this process with another program."""
     os.execv("/bin/true", ["true"])
 
 
 def signal_parent(target: None) -> None:
-    """A signal to the supervisor (the empty one)."""
+    """Sends signal 0 to the supervisor."""
     os.kill(os.getppid(), 0)
 
 
 def signal_process(target: int) -> None:
-    """A signal to the caller, the trainer."""
+    """Sends signal 0 to the caller, the trainer."""
     os.kill(target, 0)
 
 
 def signal_group(target: int) -> None:
-    """A signal to the caller's group of processes."""
+    """Sends signal 0 to the caller's process group."""
     os.killpg(target, 0)
 
 
 def stop_self(target: None) -> None:
-    """A signal to itself, such as one that stops it."""
+    """Sends a signal to itself."""
     signal.raise_signal(signal.SIGCONT)
 
 
 def trace_parent(target: None) -> None:
-    """Hold of another process, as a debugger takes it."""
+    """Traces another process, as a debugger does."""
     attach, detach = 16, 17
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ptrace(attach, os.getppid(), 0, 0):
@@ -70,48 +69,48 @@ def trace_parent(target: None) -> None:
 
 
 def internet_socket(target: None) -> None:
-    """A socket of the Internet."""
+    """Opens an internet socket."""
     socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
 
 
 def unix_socket(target: None) -> None:
-    """A socket of this machine, such as the abstract ones."""
+    """Opens a Unix socket."""
     socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).close()
 
 
 def socket_pair(target: None) -> None:
-    """Two sockets."""
+    """Opens a pair of connected sockets."""
     for each in socket.socketpair():
         each.close()
 
 
 def write_file(target: str) -> None:
-    """A file in ``target``, a folder that anybody may write to."""
+    """Writes a file in ``target``, a folder that everybody may write to."""
     path = Path(target) / f"entroshape-{os.getpid()}"
     path.write_text("x")
     path.unlink()
 
 
 def append_to_file(target: str) -> None:
-    """More in the file ``target``."""
+    """Appends to the file ``target``."""
     with open(target, "ab", buffering=0) as file:
         file.write(b"x")
 
 
 def make_folder(target: str) -> None:
-    """A folder in ``target``."""
+    """Creates a folder in ``target``."""
     path = Path(target) / f"entroshape-{os.getpid()}"
     path.mkdir()
     path.rmdir()
 
 
 def file_in_memory(target: None) -> None:
-    """A file without a name, which fills memory that no limit of a process counts."""
+    """Creates an anonymous file in memory, which does not count towards the memory limit of a process."""
     os.close(os.memfd_create("entroshape"))
 
 
 def shared_memory(target: None) -> None:
-    """Memory that outlives its process."""
+    """Creates shared memory that outlives its process."""
     libc = ctypes.CDLL(None, use_errno=True)
     number = libc.shmget(0, mmap.PAGESIZE, 0o1600)
     if number < 0:
@@ -120,7 +119,7 @@ def shared_memory(target: None) -> None:
 
 
 def message_queue(target: None) -> None:
-    """A queue of messages, which outlives its process."""
+    """Creates a message queue, which outlives its process."""
     name = f"/entroshape-{os.getpid()}".encode()
     libc = ctypes.CDLL(None, use_errno=True)
     queue = libc.mq_open(name, os.O_CREAT | os.O_RDWR, 0o600, None)
@@ -130,30 +129,30 @@ def message_queue(target: None) -> None:
 
 
 def read_file(target: str) -> None:
-    """The file ``target``."""
+    """Reads the file ``target``."""
     with open(target, "rb", buffering=0) as file:
         file.read(1)
 
 
 def list_folder(target: tuple[str, list[str]]) -> None:
-    """What is in a folder, by its path and the names of which none is to be seen there."""
+    """Lists a folder. ``target`` is its path and the names in it that must not be visible."""
     folder, private = target
     if not set(private) & set(os.listdir(folder)):
         raise NothingHappenedError
 
 
 def parents_process_files(target: None) -> None:
-    """The supervisor's environment, in /proc."""
+    """Reads the supervisor's environment in /proc."""
     read_file(f"/proc/{os.getppid()}/environ")
 
 
 def process_files(target: int) -> None:
-    """The environment of the caller, the trainer, in /proc."""
+    """Reads the environment of the caller, the trainer, in /proc."""
     read_file(f"/proc/{target}/environ")
 
 
 def parents_open_files(target: None) -> None:
-    """A pipe that the supervisor has open, through /proc."""
+    """Opens a pipe of the supervisor through /proc."""
     folder = f"/proc/{os.getppid()}/fd"
     for number in range(3, 64):
         try:
@@ -161,41 +160,41 @@ def parents_open_files(target: None) -> None:
         except (FileNotFoundError, PermissionError):
             continue
         except OSError:
-            # Found, but it is a socket, which cannot be opened.
+            # The descriptor is visible, but it is a socket, which cannot be opened through /proc.
             return None
     raise NothingHappenedError
 
 
 def own_process_files(target: None) -> None:
-    """Its own environment as it was at its start, in /proc."""
+    """Reads its own initial environment in /proc."""
     read_file("/proc/self/environ")
 
 
 def environment_variable(target: str) -> None:
-    """The environment variable ``target``."""
+    """Reads the environment variable ``target``."""
     if target not in os.environ:
         raise NothingHappenedError
 
 
 def take_memory(target: int) -> None:
-    """``target`` bytes of memory."""
+    """Allocates ``target`` bytes of memory."""
     bytearray(target)[-1]
 
 
 def lift_limits(target: None) -> None:
-    """Its limit of memory, away."""
+    """Lifts its own memory limit."""
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def survive_parent(target: None) -> None:
-    """No death with its supervisor."""
+    """Removes the signal that kills it when its supervisor ends."""
     set_death_signal = 1
     if ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, 0, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
 def load_code(target: None) -> None:
-    """A module of the standard library: this has to work, for libraries import late."""
+    """Imports a module of the standard library. This has to work, because libraries import modules late."""
     importlib.reload(importlib.import_module("colorsys"))
 
 
@@ -232,11 +231,11 @@ ATTEMPTS: dict[str, Callable[[Any], None]] = {
         load_code,
     )
 }
-"""By name."""
+"""The attempts by name."""
 
 
 def attempt(name: str, target: Any) -> tuple[float, str | None]:
-    """1 if the attempt ``name`` succeeds; 0, and the error's name, if it does not."""
+    """Runs an attempt. Returns 1 if it succeeds; otherwise 0 and the name of the error."""
     try:
         ATTEMPTS[name](target)
     except (OSError, MemoryError, AttributeError, ValueError, NothingHappenedError) as error:

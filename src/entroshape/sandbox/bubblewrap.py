@@ -1,4 +1,4 @@
-"""The command line that starts a scoring process under bubblewrap: namespaces of its own, and no home directory."""
+"""The command line that starts a scoring process under bubblewrap, in its own namespaces and without home directory."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pathlib import Path
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime")
 LIBRARIES = ("math_verify", "reasoning_gym", "sympy", "py_landlock", "pyseccomp")
-"""Packages whose own folders are needed, wherever they are installed."""
+"""Packages whose folders are made visible, wherever they are installed."""
 
 FONTS = "/tmp/matplotlib"
-"""Where matplotlib, which reasoning-gym imports, looks for its list of fonts, and makes one if there is none."""
+"""Where matplotlib, which reasoning-gym imports, looks for its font list, and creates one if there is none."""
 
 PATIENCE = 20.0
-"""Seconds that a first process under bubblewrap may take."""
+"""Time limit in seconds for a first test process under bubblewrap."""
 
 
 def wrapped(command: list[str]) -> list[str]:
-    """``command``, under bubblewrap where that works on this machine; otherwise as it is.
+    """Wraps ``command`` in bubblewrap if that works on this machine; otherwise returns it unchanged.
 
-    Not with ``--die-with-parent``: that would be the death of the thread that called. A scoring process ends when its
-    connection does.
+    ``--die-with-parent`` is not used, because it kills the process when the *thread* that started it ends. A scoring
+    process ends when its connection closes.
     """
     prefix = _prefix(tuple(visible()))
     return [*prefix, *command]
@@ -38,7 +38,7 @@ def _prefix(visible: tuple[str, ...]) -> list[str]:
     if sys.platform != "linux" or program is None:
         return []
     prefix = [program, "--unshare-all", "--cap-drop", "ALL", "--new-session", "--chdir", "/"]
-    # Before what is bound: Python's own folders may lie under /tmp.
+    # These come before the bound folders, because Python's own folders may be under /tmp.
     prefix += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--setenv", "MPLCONFIGDIR", FONTS]
     for path in visible:
         prefix += ["--ro-bind", path, path]
@@ -46,7 +46,7 @@ def _prefix(visible: tuple[str, ...]) -> list[str]:
         prefix += ["--ro-bind", str(fonts), f"{FONTS}/{fonts.name}"]
     prefix += ["--remount-ro", "/", "--"]
     try:
-        # With no output, as it may be refused (in containers, or where users may make no namespaces): then without.
+        # Bubblewrap may be refused (in containers, or if users may not create namespaces); then it is not used.
         tried = subprocess.run([*prefix, sys.executable, "-c", "import ctypes"], capture_output=True, timeout=PATIENCE)
     except (OSError, subprocess.TimeoutExpired):
         return []
@@ -54,14 +54,14 @@ def _prefix(visible: tuple[str, ...]) -> list[str]:
 
 
 def _font_lists() -> list[Path]:
-    """The user's lists: to make one takes seconds on a machine with many fonts."""
+    """The user's font lists. Creating one takes seconds on a machine with many fonts."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "matplotlib"
     folders = [Path(os.environ["MPLCONFIGDIR"])] if os.environ.get("MPLCONFIGDIR") else [cache]
     return [path for folder in folders for path in sorted(folder.glob("fontlist-*.json"))]
 
 
 def visible() -> list[str]:
-    """What the process sees of the file system: programs, Python and its packages; no folder that holds the home."""
+    """The visible part of the file system: programs, Python and its packages, but no folder that contains the home."""
     home = Path(os.path.expanduser("~")).resolve()
     return sorted(
         {

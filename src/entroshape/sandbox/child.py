@@ -1,6 +1,6 @@
-"""The process that judges, and its supervisor's side: a fork of the supervisor, with the library loaded and no rights.
+"""The judging process, a fork of the supervisor without permissions, and the supervisor's side of it.
 
-Nothing that the child says is believed but its own score: what it writes is bounded, parsed and checked.
+Only the score in the child's reply is trusted. The reply is limited in size, parsed and checked.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from typing import Any, NamedTuple, NoReturn
 from entroshape.sandbox.confinement import end_with_parent, set_resource_limits
 
 Score = Callable[[dict[str, Any]], tuple[float, str | None]]
-"""The score of a job, and the answer that was judged as equal answers are written alike; ``None``: there is none."""
+"""Returns the score of a job and the final answer, in a form in which equal answers are equal strings, or ``None``."""
 
 LONGEST_REPLY = 1 << 20
-"""Bytes of a reply: an answer's text and a number."""
+"""Maximum size of a reply in bytes: the text of a final answer, and a number."""
 
 
 class Limits(NamedTuple):
-    """Of a child."""
+    """Limits of a child."""
 
     seconds: float
-    """That a job may take."""
+    """Time limit of a job."""
     memory: int
-    """Bytes that it may take beyond what its supervisor has (Linux only). At half of it a child retires."""
+    """Bytes that the child may allocate beyond the supervisor's (Linux only). A child that reached half is replaced."""
 
 
 class HungUpError(Exception):
@@ -44,18 +44,18 @@ class LateError(Exception):
 
 
 class DiedError(Exception):
-    """The child died, or wrote what is no reply."""
+    """The child died, or wrote an invalid reply."""
 
 
 class Child:
     """A forked process that judges jobs, one after another.
 
     Args:
-        score: what it judges with.
-        limits: of time and memory.
-        lock: called in the child, last of all before the first job.
-        caller: file descriptor of the connection to whoever asks; the child does not have it.
-        mapped: bytes of addresses that the supervisor uses; ``None``: they are not known, and not limited.
+        score: the scoring function.
+        limits: limits of time and memory.
+        lock: called in the child directly before the first job, to drop permissions.
+        caller: file descriptor of the connection to the caller; it is closed in the child.
+        mapped: bytes of address space that the supervisor uses. ``None``: unknown, and memory is not limited.
     """
 
     def __init__(
@@ -72,12 +72,16 @@ class Child:
         os.close(replies)
 
     def ask(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The reply: ``score``, ``answer``, ``large`` (the child should retire); or ``error``, which its scorer raised.
+        """Judges a job.
+
+        Returns:
+            ``score``, ``answer`` and ``large`` (whether the child should be replaced); or ``error``, the name of the
+            error that the scorer raised.
 
         Raises:
             HungUpError: the caller is gone.
-            LateError: no reply within the limit.
-            DiedError: the child is dead, or has to be killed for what it wrote.
+            LateError: there was no reply within the time limit.
+            DiedError: the child is dead, or has to be killed because its reply is invalid.
         """
         with suppress(BrokenPipeError):
             _write(self._jobs, json.dumps(job).encode() + b"\n")
@@ -86,7 +90,7 @@ class Child:
     def _line(self) -> bytes:
         poll, read = select.poll(), b""
         poll.register(self._replies, select.POLLIN)
-        poll.register(self._caller, 0)  # hanging up is reported unasked
+        poll.register(self._caller, 0)  # a hang-up is always reported
         deadline = time.monotonic() + self._limits.seconds
         while len(read) < LONGEST_REPLY:
             ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
@@ -103,7 +107,7 @@ class Child:
         raise DiedError
 
     def kill(self) -> None:
-        """End the child, and what it may have started where the sandbox does not prevent that."""
+        """Kills the child, and processes that it started if the sandbox did not prevent that."""
         for send in (os.killpg, os.kill):
             with suppress(ProcessLookupError, PermissionError):
                 send(self._id, signal.SIGKILL)
@@ -135,7 +139,7 @@ def _be_child(
     jobs: int,
     replies: int,
 ) -> NoReturn:
-    """All of the child's life. It never returns to the supervisor's code."""
+    """Runs the child until it ends. It never returns to the supervisor's code."""
     try:
         os.setsid()
         end_with_parent(supervisor, limits.seconds + 1)
@@ -147,7 +151,7 @@ def _be_child(
             reply: dict[str, Any] = {}
             try:
                 reply["score"], reply["answer"] = score(json.loads(job))
-                # SymPy caches what it has computed: near the limit, later answers would fail for want of memory.
+                # SymPy caches its results: near the limit, later jobs would run out of memory.
                 reply["large"] = mapped is not None and _peak() > retire_at
             except Exception as error:  # noqa: BLE001 - a third-party scorer on a model's text can raise anything
                 reply = {"error": type(error).__name__}
@@ -173,5 +177,5 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def _peak() -> int:
-    """Bytes that were resident at the peak."""
+    """Peak resident memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if sys.platform == "linux" else 1)

@@ -1,7 +1,7 @@
-"""Limits that a process sets on itself and cannot lift again: seccomp, Landlock, resource limits. Linux only in full.
+"""Limits that a process sets on itself and cannot lift: seccomp, Landlock, resource limits. Complete only on Linux.
 
-Each of them is kept elsewhere: libseccomp (through pyseccomp) knows the numbers of system calls on every architecture,
-py-landlock which access rights a kernel's Landlock has. Here stand our rules alone.
+Libraries know the details: libseccomp (through pyseccomp) the numbers of system calls on every architecture,
+py-landlock the access rights of a kernel's Landlock. This module has only our rules.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ALLOWED_CALLS = tuple(
     sigaltstack futex sched_yield sched_getaffinity set_robust_list rseq clock_gettime clock_getres clock_nanosleep
     nanosleep gettimeofday time getrandom getpid gettid getppid getuid geteuid getgid getegid uname getrusage times
     exit exit_group restart_syscall
-    """.split()  # noqa: SIM905 - sixty names, one a line, hide the list
+    """.split()  # noqa: SIM905 - sixty names with one per line would be hard to read
 )
-"""All that computing, and importing a module late, take. ``write`` reaches what is open: the reply and /dev/null."""
+"""System calls for computing, and for importing modules late. ``write`` reaches only open files: reply, /dev/null."""
 
 READING_FLAGS_ONLY = (("open", 1), ("openat", 2))
-"""Calls that may open a file, and the place of their flags among the arguments."""
+"""System calls that may open a file, with the position of their flags among the arguments."""
 
 HARMLESS_FCNTL = ("F_GETFD", "F_GETFL")
 
@@ -40,9 +40,9 @@ SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom
 
 
 def readable_paths() -> list[Path]:
-    """What a scoring process may read: Python's folders, system libraries, and the packages that it has imported.
+    """Paths that a scoring process may read: Python's folders, system libraries, and the packages that it has imported.
 
-    No folder that holds the home directory is among them.
+    Folders that contain the home directory are excluded.
     """
     python = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     site = [Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
@@ -59,10 +59,10 @@ def _package_folders() -> Iterator[Path]:
 
 
 def restrict_reading(paths: list[Path]) -> str | None:
-    """Landlock: this process and its children may read what is under ``paths``, and touch no other file.
+    """Applies Landlock: this process and its children may only read files under ``paths``.
 
     Returns:
-        The mechanism's name and version; ``None`` where there is none.
+        The mechanism's name and version; ``None`` if Landlock is not available.
     """
     landlock = _module("py_landlock")
     if landlock is None:
@@ -79,12 +79,12 @@ def restrict_reading(paths: list[Path]) -> str | None:
 
 
 def system_call_filter() -> Any | None:
-    """seccomp: a filter whose ``load()`` leaves this process :data:`ALLOWED_CALLS` and refuses all others (EPERM).
+    """Builds a seccomp filter. Its ``load()`` refuses all system calls except :data:`ALLOWED_CALLS`, with EPERM.
 
-    To be called before :func:`restrict_reading`: libseccomp is looked for with the help of other programs.
+    Call it before :func:`restrict_reading`, because finding libseccomp runs other programs.
 
     Returns:
-        ``None`` where there is no libseccomp.
+        The filter; ``None`` if libseccomp is not available.
     """
     seccomp = _module("pyseccomp")
     if seccomp is None:
@@ -102,7 +102,7 @@ def system_call_filter() -> Any | None:
 
 
 def _allow(seccomp: ModuleType, rules: Any, name: str, *arguments: Any) -> None:
-    # Negative numbers below -1 are calls that this architecture lacks; -1 is a name that libseccomp is too old for.
+    # Numbers below -1 are calls that this architecture lacks; -1 is a name that this libseccomp does not know yet.
     number = seccomp.resolve_syscall(seccomp.Arch.NATIVE, name)
     if number >= 0:
         rules.add_rule(seccomp.ALLOW, number, *arguments)
@@ -112,33 +112,37 @@ def _module(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(name)
     except (ImportError, RuntimeError, OSError, AttributeError):
-        # Not installed; or its C library is not there, which each of the two reports in its own way.
+        # The package or its C library is missing; the two packages report that with different errors.
         return None
 
 
 def set_resource_limits(memory: int | None) -> None:
-    """No file written, no core dump, no new process (for ordinary users), at most ``memory`` bytes of addresses."""
+    """Forbids writing files, core dumps and new processes (for ordinary users), and limits the address space.
+
+    Args:
+        memory: maximum address space in bytes. ``None``: no limit.
+    """
     for name in ("RLIMIT_FSIZE", "RLIMIT_CORE", "RLIMIT_NPROC", "RLIMIT_MSGQUEUE"):
         if hasattr(resource, name):
             resource.setrlimit(getattr(resource, name), (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    # Writing beyond the limit is an error, not the end.
+    # Writing beyond the limit then raises an error instead of ending the process.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
 def drop_capabilities() -> None:
-    """Whatever the superuser may do beyond others, this process may not do any more (Linux only)."""
+    """Drops the superuser's capabilities (Linux only)."""
     if sys.platform == "linux":
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
         ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)())
 
 
 def hide_from_children() -> None:
-    """This process's memory, environment and open files cannot be reached through /proc, but by a superuser.
+    """Hides this process's memory, environment and open files in /proc from all but the superuser.
 
-    Landlock does not see to all of that: it lets a process open the pipes of another one in the same sandbox.
+    Landlock does not cover all of that: it lets a process open the pipes of another process in the same sandbox.
     """
     if sys.platform == "linux":
         set_dumpable = 4
@@ -146,11 +150,11 @@ def hide_from_children() -> None:
 
 
 def end_with_parent(parent: int, seconds: float) -> None:
-    """This process ends when its parent ends, however that ends.
+    """Ends this process when its parent ends, in whatever way.
 
     Args:
-        parent: its process id.
-        seconds: where the kernel cannot do that (other systems than Linux), it ends this process so much later.
+        parent: process id of the parent.
+        seconds: on systems other than Linux, which cannot do that, this process ends after this time instead.
     """
     if sys.platform == "linux":
         set_death_signal = 1

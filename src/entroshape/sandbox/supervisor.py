@@ -1,6 +1,7 @@
-"""A scoring process: holds the scorer's library, forks the children that judge, and hands their replies on.
+"""The supervisor of a scoring process: loads the scorer's library, forks judging children and forwards their replies.
 
-It runs no model's text itself. Its caller is :mod:`entroshape.tasks.workers`, at the other end of the connection.
+It never evaluates a model's text itself. Its caller is :mod:`entroshape.tasks.workers`, at the other end of the
+connection.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from entroshape.sandbox.confinement import (
 )
 
 ATTEMPTS = 2
-"""Of a job whose process dies: the first may have been killed from outside."""
+"""Attempts at a job whose process dies. The first process may have been killed from outside."""
 
 
 def _nothing(job: dict[str, Any]) -> None:
@@ -32,36 +33,36 @@ def _nothing(job: dict[str, Any]) -> None:
 
 
 class Scorer(NamedTuple):
-    """How jobs of a kind are judged."""
+    """Judges jobs of one kind."""
 
     score: Score
     prepare: Callable[[dict[str, Any]], None] = _nothing
-    """Called in the supervisor before a job is handed to a child: for what depends on no model's text."""
+    """Called in the supervisor before a job goes to a child, for work that does not depend on a model's text."""
 
 
 class Supervisor:
-    """Judges jobs in children: one for them all, or one for each job that says ``"alone": True``.
+    """Judges jobs in child processes: one child for all jobs, but a separate one for each job with ``"alone": True``.
 
     Args:
-        scorer: what the children judge with.
-        limits: of a child.
-        connection: to the caller.
+        scorer: the scorer that the children use.
+        limits: limits of a child.
+        connection: connection to the caller.
     """
 
     def __init__(self, scorer: Scorer, limits: Limits, connection: Connection) -> None:
         self._scorer, self._limits, self._connection = scorer, limits, connection
         self._shared: Child | None = None
-        # Open before the sandbox closes /proc.
+        # Opened now, because the sandbox makes /proc unreadable.
         self._sizes = open("/proc/self/statm") if sys.platform == "linux" else None  # noqa: SIM115
         self._filter = system_call_filter()
         landlock = restrict_reading(readable_paths())
         hide_from_children()
         self.mechanisms = [name for name in (landlock, "seccomp" if self._filter else None) if name]
-        """What confines the children, beyond resource limits."""
+        """Mechanisms that confine the children, in addition to resource limits."""
 
     def serve(self) -> None:
-        """Answer jobs until the caller hangs up."""
-        # What is loaded now is shared with every child: a collection would touch, and so copy, all of it.
+        """Handles jobs until the caller hangs up."""
+        # Memory is shared with the children; a garbage collection in a child would touch, and so copy, all of it.
         gc.collect()
         gc.freeze()
         self._send({"mechanisms": self.mechanisms})
@@ -89,7 +90,7 @@ class Supervisor:
                 keep = not alone and not reply.pop("large", False)
                 return reply
             except LateError:
-                return {"error": f"more than {self._limits.seconds:g} s"}
+                return {"error": f"exceeded {self._limits.seconds:g} s"}
             except DiedError:
                 continue
             finally:
@@ -109,7 +110,7 @@ class Supervisor:
         return child
 
     def _mapped(self) -> int | None:
-        """Bytes of addresses in use now."""
+        """Bytes of address space in use now."""
         if self._sizes is None:
             return None
         self._sizes.seek(0)

@@ -1,4 +1,4 @@
-"""Tasks: prompts and a verifier. Bundled Countdown, reasoning-gym, mathematics from the hub or a file, your own."""
+"""Tasks, prompts with a verifier: Countdown, reasoning-gym, mathematics from the hub or a file, or your own."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from entroshape.tasks.reasoning_gym import load_reasoning_gym
 from entroshape.tasks.spec import TaskSpec, parse_spec
 
 TASKS: dict[str, str] = {
-    "countdown": "reach a target from four numbers; what the bundled tiny model knows",
-    "countdown_search": "the same by trial and backtracking: long chains; countdown_search?level=easy, middle or hard",
+    "countdown": "reach a target from four numbers; the bundled tiny model knows this task",
+    "countdown_search": "the same with search and backtracking, in long chains; ?level=easy, middle or hard",
     "reasoning_gym:<name>": "a data set of reasoning-gym, with options: reasoning_gym:chain_sum?min_terms=2",
-    "math:<name>": f"{', '.join(BENCHMARKS)} from the hub, or from a copy of its repository: math:aime24?from=DIR",
-    "jsonl:<path>": "problems with answers from a file, compared by math-verify: jsonl:train.jsonl?test=test.jsonl",
+    "math:<name>": f"{', '.join(BENCHMARKS)} from the hub, or from a local copy of its repository: ?from=DIR",
+    "jsonl:<path>": "problems with reference answers from a file, judged by math-verify; ?test=test.jsonl",
     "<module>:<name>": "your own Task, or a function that returns one",
 }
-"""What :func:`load_task` takes, and what each is."""
+"""The forms of task that :func:`load_task` accepts, with a description of each."""
 
 COUNTDOWN_TRAIN_SIZE = 10_000
 REASONING_GYM_TRAIN_SIZE = 2_000
@@ -48,23 +48,23 @@ def load_task(
     seed: int = 0,
     training: bool = True,
 ) -> Task:
-    """The task that ``spec`` names; :data:`TASKS` lists the forms.
+    """Loads the task that ``spec`` names; :data:`TASKS` lists the forms.
 
     Args:
         spec: ``"countdown"``, ``"reasoning_gym:<name>"``, ``"math:<name>"``, ``"jsonl:<path>"`` or
             ``"<module>:<name>"``.
-        reward: ``"<module>:<name>"`` of a function ``f(prompts, completions, **columns) -> list[float]`` that takes
-            the place of the task's own verifier; the task then knows no final answers to vote with.
-        train_size: at most so many training problems. ``None``: 10,000 for countdown, 2,000 for reasoning-gym, all that
-            there are for files and your own tasks.
-        test_size: at most so many held-out problems. ``None``: 256 of a task that makes its problems and of a file
-            whose tenth is held out; all of the others.
-        seed: of the training problems. The test problems are the same for every seed.
-        training: whether there must be training problems. Without, a benchmark's need not be loaded.
+        reward: ``"<module>:<name>"`` of a function ``f(prompts, completions, **columns) -> list[float]`` that replaces
+            the task's verifier. The task then has no final answers for majority@n.
+        train_size: maximum number of training problems. ``None``: 10,000 for countdown, 2,000 for reasoning-gym, all
+            problems for files and your own tasks.
+        test_size: maximum number of held-out problems. ``None``: 256 if the task generates its problems or holds out
+            part of a file, otherwise all.
+        seed: random seed for the training problems. The test problems are the same for every seed.
+        training: whether training problems are required. Otherwise those of a benchmark are not loaded.
 
     Raises:
-        ValueError: an unknown task, with what exists instead; a size below 1; no training problems, where there must
-            be; whatever the task's own loader refuses.
+        ValueError: the task is unknown (the message lists the known ones), a size is below 1, training problems are
+            required but missing, or the task's loader refuses its options.
 
     Example:
         >>> task = load_task("countdown", train_size=4, test_size=2)
@@ -77,8 +77,8 @@ def load_task(
     task = _load(parse_spec(spec), train_size, test_size, seed, training)
     if training and not len(task.train):
         raise ValueError(
-            f"task {spec!r} has test problems alone and can be evaluated, not trained on; train on problems of your "
-            f"own with jsonl:<path>?test=<path>, or on {' or '.join(TRAINABLE)}"
+            f"task {spec!r} has only test problems: you can evaluate on it but not train. To train, use your own "
+            f"problems with jsonl:<path>?test=<path>, or {' or '.join(TRAINABLE)}"
         )
     return task if reward is None else replace(task, reward=load_reward(reward), verdicts=None)
 
@@ -100,12 +100,12 @@ def _load(spec: TaskSpec, train_size: int | None, test_size: int | None, seed: i
     hint = _hint(spec)
     if hint or not spec.name:
         forms = "; ".join(f"{form} ({what})" for form, what in TASKS.items())
-        raise ValueError(f"unknown task {spec.text!r}:{f' did you mean {hint}?' if hint else ''} There are: {forms}")
+        raise ValueError(f"unknown task {spec.text!r}:{f' did you mean {hint}?' if hint else ''} Available: {forms}")
     return load_user_task(spec.text, train_size=train_size, test_size=test_size)
 
 
 def _hint(spec: TaskSpec) -> str | None:
-    """What may have been meant by a spec that is no task of ours; ``None``: it may be the user's own."""
+    """The task that a misspelt spec probably means; ``None`` if it may be the user's own."""
     if spec.kind.lower() == "math" or not spec.name:
         close = get_close_matches((spec.name or spec.kind).lower(), BENCHMARKS, n=1, cutoff=0.75)
         if close:

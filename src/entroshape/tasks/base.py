@@ -1,4 +1,4 @@
-"""Task: prompts to train on, prompts held out, and the reward that scores completions."""
+"""Task: training problems, held-out problems, and the reward function that scores completions."""
 
 from __future__ import annotations
 
@@ -16,61 +16,63 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Completion = str | Sequence[Mapping[str, Any]]
-"""A completion as trainers hand it over: plain text, or the messages of a conversation."""
+"""A completion as trainers pass it: plain text, or the messages of a conversation."""
 
 
 class Verdict(NamedTuple):
-    """A completion's reward, and the final answer that it was given for."""
+    """The reward of a completion, with its final answer."""
 
     reward: float
     answer: str | None
-    """Written so that equal answers are equal texts; ``None``: the completion has none that could be judged."""
+    """The final answer, normalised so that equal answers are equal strings. ``None``: there is none that could be
+    judged."""
 
 
 VerdictFunction = Callable[..., list[Verdict]]
-"""``verdicts(prompts, completions, **columns)``, one a completion."""
+"""``verdicts(prompts, completions, **columns)``, one verdict per completion."""
 
 
 TokenKinds = Callable[[str, Sequence[str]], list[str]]
-"""``token_kinds(prompt, tokens)``: the kind of each token of a response, such as ``"operator"`` or ``"copy"``."""
+"""``token_kinds(prompt, tokens)``: the kind of each token of a completion, such as ``"operator"`` or ``"copy"``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """Prompts and a verifier: all that an engine needs to know of a task.
+    """Problems and a verifier: all that engines need from a task.
 
     Raises:
-        ValueError: no test problems, a missing column, a reward without a name, a length that is not positive.
+        ValueError: there are no test problems, a column is missing, the reward function has no name, or the length is
+            not positive.
     """
 
     name: str
-    """The spec that :func:`entroshape.tasks.load_task` builds it from, such as ``"reasoning_gym:chain_sum"``."""
+    """The spec from which :func:`entroshape.tasks.load_task` loads it, such as ``"reasoning_gym:chain_sum"``."""
 
     train: Dataset
-    """Columns ``id`` (str), ``prompt`` (plain str), and those that the reward takes by name. Without rows: a task for
-    evaluation alone."""
+    """Training problems with the columns ``id`` (str), ``prompt`` (plain str), and those that the reward function takes
+    by name. Empty if the task is only for evaluation."""
 
     test: Dataset
-    """The same columns; problems that are in no training prompt."""
+    """Held-out problems with the same columns. None of them is in ``train``."""
 
     reward: RewardFunction
     """``reward(prompts, completions, **columns) -> list[float]`` in ``[0, 1]``. Completions are plain strings or
-    conversations (``[{"role": "assistant", "content": ...}]``); every column holds one value a completion."""
+    conversations (``[{"role": "assistant", "content": ...}]``). Every column has one value per completion."""
 
     max_completion_length: int
-    """Suggested limit of a completion, in tokens."""
+    """Default limit of a completion, in tokens."""
 
     instruction: str | None = None
-    """What to tell a chat model beside the problem, such as how to mark its final answer. ``None``: nothing."""
+    """Text for a chat model after the problem, such as how to mark the final answer. ``None``: no text."""
 
     verdicts: VerdictFunction | None = None
-    """The rewards together with the final answers, for votes among the answers to a problem. ``None``: the task knows
-    no final answers that could be counted."""
+    """Gives the rewards together with the final answers, for majority@n. ``None``: the task has no final answers that
+    can be counted."""
 
     token_kinds: TokenKinds | None = None
-    """The kinds of a response's tokens, for entropy, weight and advantage by kind. It is called with the prompt as the
-    model reads it, and the tokens as the tokenizer spells them, special tokens included; it returns one short name per
-    token and raises for no tokens, however wrong. ``None``: the task names no kinds."""
+    """Gives the kinds of a completion's tokens, to sum entropy, weight and advantage by kind. It is called with the
+    prompt as the model reads it, and with the tokens as the tokenizer spells them, including special tokens. It returns
+    one short name per token, and must not raise for any tokens. ``None``: the task names no kinds."""
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -85,16 +87,16 @@ class Task:
         check_integer("max_completion_length", self.max_completion_length, minimum=1)
 
     def verify(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[Verdict]:
-        """The verdicts on completions: what :attr:`reward` gives, with the final answers if the task knows them.
+        """Judges completions: the rewards of :attr:`reward`, with the final answers if the task has them.
 
         Args:
-            prompts: one per completion.
+            prompts: one prompt per completion.
             completions: plain strings or conversations.
-            columns: those of the problems, one value per completion.
+            columns: the columns of the problems, with one value per completion.
 
         Raises:
-            RuntimeError: from whatever the verifier raised; the message names it.
-            ValueError: it returned anything but one finite reward per completion.
+            RuntimeError: the verifier raised an error; the message names the verifier.
+            ValueError: the verifier did not return one finite reward per completion.
         """
         name = self.reward.__name__
         if self.verdicts is None:
@@ -107,10 +109,10 @@ class Task:
 
 
 def checked_kinds(kinds: Any, tokens: int) -> list[str]:
-    """What a task's ``token_kinds`` returned for ``tokens`` tokens.
+    """Checks the result of a task's ``token_kinds`` for ``tokens`` tokens, and returns it as a list.
 
     Raises:
-        ValueError: it is not one text per token.
+        ValueError: the result is not one string per token.
 
     Example:
         >>> checked_kinds(["first", "operator"], 2)
@@ -123,7 +125,7 @@ def checked_kinds(kinds: Any, tokens: int) -> list[str]:
 
 
 def completion_text(completion: Completion) -> str:
-    """The text of a completion: the string itself, or what the assistant said last in a conversation.
+    """The text of a completion: the string itself, or the last assistant message of a conversation.
 
     Raises:
         ValueError: ``completion`` is neither.
@@ -151,17 +153,17 @@ def _content_text(content: object) -> str:
 
 
 def require_package(name: str) -> None:
-    """Raise unless the package ``name`` of the ``tasks`` extra is installed; it is not imported.
+    """Checks that the package ``name`` of the ``tasks`` extra is installed, without importing it.
 
     Raises:
-        ImportError: it is not; the message says how to install it.
+        ImportError: it is not installed; the message says how to install it.
     """
     if importlib.util.find_spec(name) is None:
         raise ImportError(f"this task needs {name}: pip install 'entroshape[tasks]'", name=name)
 
 
 def optional_module(name: str) -> ModuleType:
-    """Import ``name`` only when a task needs it: ``import entroshape.tasks`` stays quick and works without extras.
+    """Imports ``name`` when a task needs it, so that ``import entroshape.tasks`` is fast and works without extras.
 
     Raises:
         ImportError: see :func:`require_package`.

@@ -1,7 +1,7 @@
-"""Mathematics from the Hugging Face hub, ``math:<name>``: which data set, which split, and what its columns hold.
+"""Mathematics from the Hugging Face hub, ``math:<name>``: the data sets with their splits and columns.
 
-Ids, splits and columns are those of the data sets' cards on the hub. ``?from=<dir>`` reads a copy of the hub's
-repository instead (``hf download --repo-type dataset ID --local-dir DIR``), through the same code.
+Ids, splits and columns are those of the data set cards on the hub. ``?from=<dir>`` reads a local copy of the repository
+instead (``hf download --repo-type dataset ID --local-dir DIR``), with the same code.
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ DAPO_AFTER = '\n\nRemember to put your answer on its own line after "Answer:".'
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a data set, and how its text is read off a cell."""
+    """A column of a data set, and the function that reads the text from a cell."""
 
     name: str
-    """As the hub has it."""
+    """Name of the column on the hub."""
 
     read: Callable[[Any], str] = str
-    """From a cell to the text."""
+    """Converts a cell to text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Where a data set lies on the hub and how its rows are read."""
+    """The location of a data set on the hub, and how its rows are read."""
 
     hub_id: str
-    """The repository, ``owner/name``."""
+    """Repository, ``owner/name``."""
 
     config: str | None = None
-    """The configuration, where there are several."""
+    """Configuration, if there are several."""
 
     train: str | None = None
-    """The split to train on; ``None``: there is none."""
+    """Training split; ``None`` if there is none."""
 
     test: str | None = None
-    """The split to evaluate on; ``None``: there is none."""
+    """Test split; ``None`` if there is none."""
 
     problem: Column = Column("problem")
-    """The problem's text."""
+    """Column of the problem."""
 
     answer: Column = Column("answer")
-    """The reference answer."""
+    """Column of the reference answer."""
 
     id: Column | None = None
-    """A name for each row; ``None``: its place in the split."""
+    """Column of the row's id; ``None``: the index within the split."""
 
     length: int = 4096
-    """Suggested limit of a completion, in tokens."""
+    """Default limit of a completion, in tokens."""
 
 
 def final_answer(solution: str) -> str:
-    r"""What follows the last ``####`` of a worked solution.
+    r"""The text after the last ``####`` of a worked solution.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no ``####``.
 
     Example:
         >>> final_answer("Half of 8 is <<8/2=4>>4.\n#### 4")
@@ -83,7 +83,7 @@ def final_answer(solution: str) -> str:
 
 
 def bare_problem(messages: list[dict[str, str]]) -> str:
-    """The problem without the words that DAPO-Math-17k puts around it.
+    """The problem without the text that DAPO-Math-17k puts around it.
 
     Example:
         >>> bare_problem([{"role": "user", "content": DAPO_BEFORE + "What is 1 + 1?" + DAPO_AFTER}])
@@ -113,28 +113,29 @@ BENCHMARKS: dict[str, Benchmark] = {
         id=Column("extra_info", lambda cell: str(cell["index"])),
     ),
 }
-"""What ``math:<name>`` may name."""
+"""The data sets for ``math:<name>``, by name."""
 
 TRAINABLE = ("math:gsm8k", "math:dapo17k?test=math:aime24")
-"""What can be trained on, as :func:`entroshape.tasks.load_task` takes it."""
+"""Specs for :func:`entroshape.tasks.load_task` that have training problems."""
 
 
 def load_benchmark(spec: TaskSpec, *, train_size: int | None, test_size: int | None, seed: int, training: bool) -> Task:
-    """The task ``math:<name>``, with ``?from=<dir>``, ``?test=<task>`` or both.
+    """Loads ``math:<name>``, with ``?from=<dir>``, ``?test=<task>`` or both.
 
-    ``test`` names other test problems, ``math:<name>`` or ``jsonl:<path>`` with options of their own, and stands last.
-    Columns: ``id``, ``prompt``, ``answer``. Rows with a problem that occurred before are left out, and so are training
-    problems that are test problems too. Answers are compared by math-verify.
+    ``test`` names other test problems, ``math:<name>`` or ``jsonl:<path>`` with their own options, and comes last.
+    Columns: ``id``, ``prompt``, ``answer``. Duplicate problems are left out, and so are training problems that are also
+    test problems. Answers are compared by math-verify.
 
     Args:
         spec: its name is one of :data:`BENCHMARKS`.
-        train_size: at most so many training problems, drawn with ``seed``; ``None``: all.
-        test_size: at most so many test problems; ``None``: all.
-        seed: of the draw.
-        training: whether training problems are loaded at all.
+        train_size: maximum number of training problems, drawn with ``seed``; ``None``: all.
+        test_size: maximum number of test problems; ``None``: all.
+        seed: random seed of the draw.
+        training: whether to load training problems.
 
     Raises:
-        ValueError: an unknown option, a data set that cannot be loaded or has other columns, no test problems.
+        ValueError: an option is unknown, the data set cannot be loaded or has other columns, or there are no test
+            problems.
     """
     name, (copy, test_spec) = spec.name, _options(spec)
     benchmark = BENCHMARKS[name]
@@ -143,7 +144,7 @@ def load_benchmark(spec: TaskSpec, *, train_size: int | None, test_size: int | N
     elif benchmark.test:
         test = _rows(name, benchmark.test, copy)
     else:
-        raise ValueError(f"math:{name} has no test problems; name some, such as math:{name}?test=math:aime24")
+        raise ValueError(f"math:{name} has no test problems; name some, for example math:{name}?test=math:aime24")
     if test_spec and not benchmark.train:
         raise ValueError(f"test={test_spec} is for tasks with training problems; math:{name} has none")
     train = _rows(name, benchmark.train, copy) if training and benchmark.train else []
@@ -151,12 +152,12 @@ def load_benchmark(spec: TaskSpec, *, train_size: int | None, test_size: int | N
     kept = [row for row in train if row.problem not in held_out]
     if len(kept) < len(train):
         shared = len(train) - len(kept)
-        logger.warning("%s: %d training problems are test problems and left out", spec.text, shared)
+        logger.warning("%s: left out %d training problems that are also test problems", spec.text, shared)
     return problem_task(spec.text, kept, test[:test_size], train_size=train_size, seed=seed, length=benchmark.length)
 
 
 def _options(spec: TaskSpec) -> tuple[Path | None, str]:
-    """Directory of a copy, and spec of other test problems."""
+    """The directory of a local copy, and the spec of other test problems."""
     name, options = spec.name, spec.options
     if not options.keys() <= {"from", "test"} or not all(options.values()):
         raise ValueError(f"math:{name} takes the options from=<dir> and test=<task>, in this order; got {spec.query!r}")
@@ -164,7 +165,7 @@ def _options(spec: TaskSpec) -> tuple[Path | None, str]:
         return None, options.get("test", "")
     copy = Path(options["from"]).expanduser()
     if not copy.is_dir():
-        raise ValueError(f"from must be a directory, a copy of {BENCHMARKS[name].hub_id}; got {options['from']!r}")
+        raise ValueError(f"from must be a directory with a copy of {BENCHMARKS[name].hub_id}; got {options['from']!r}")
     return copy, options.get("test", "")
 
 
@@ -172,7 +173,7 @@ def _test_rows(text: str) -> list[Row]:
     spec = parse_spec(text)
     if spec.kind == "jsonl" and spec.name:
         if spec.options:
-            raise ValueError(f"test=jsonl:<path> takes no options of its own; got {text!r}")
+            raise ValueError(f"test=jsonl:<path> takes no options; got {text!r}")
         return read_rows(Path(spec.name).expanduser())
     name = spec.name
     with_test = [each for each, benchmark in BENCHMARKS.items() if benchmark.test]
@@ -180,12 +181,12 @@ def _test_rows(text: str) -> list[Row]:
         raise ValueError(f"test must be jsonl:<path> or math:<name> with one of {', '.join(with_test)}; got {text!r}")
     copy, other = _options(spec)
     if other:
-        raise ValueError(f"test must name test problems alone, without a test= of its own; got {text!r}")
+        raise ValueError(f"test must name only test problems, without its own test=; got {text!r}")
     return _rows(name, BENCHMARKS[name].test, copy)
 
 
 def _rows(name: str, split: str | None, copy: Path | None) -> list[Row]:
-    """The rows of a split, each problem once."""
+    """The rows of a split without duplicate problems."""
     benchmark, rows = BENCHMARKS[name], dict[str, Row]()
     dataset = _loaded(name, split, copy)
     columns = [benchmark.problem, benchmark.answer, *([benchmark.id] if benchmark.id else [])]
@@ -226,7 +227,7 @@ def _loaded(name: str, split: str | None, copy: Path | None) -> Any:
                 f"data files, and have the split {split!r}: {error}"
             ) from error
         raise ValueError(
-            f"math:{name} cannot be loaded from the hub ({error}). Where there is a network: hf download "
-            f"{benchmark.hub_id} --repo-type dataset --local-dir DIR; then here: math:{name}?from=DIR. "
-            "Or use a file of your own: jsonl:<path>"
+            f"math:{name} cannot be loaded from the hub ({error}). On a machine with a network, run: hf download "
+            f"{benchmark.hub_id} --repo-type dataset --local-dir DIR. Then use math:{name}?from=DIR here, or your own "
+            "file with jsonl:<path>"
         ) from error

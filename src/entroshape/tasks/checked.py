@@ -1,4 +1,4 @@
-"""Reward functions with what they raise and return checked at every call."""
+"""Wraps reward functions so that their errors and results are checked at every call."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ RewardFunction = Callable[..., list[float]]
 
 
 def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
-    """``function`` with its errors named: what it raises, a wrong count, something that is not a finite number.
+    """Wraps a reward function so that its errors and invalid results raise errors that name it.
 
-    A function without ``**columns`` gets those columns alone that it names. One that is checked already stays as it is,
-    under the name that it has, so that no message names it twice.
+    A function without ``**columns`` gets only the columns in its signature. A function that is already checked is
+    returned unchanged, so that messages do not name it twice.
 
     Args:
-        function: ``f(prompts, completions, **columns)``; returns a list, an array or a tensor, one number a completion.
-        name: what messages call it.
+        function: ``f(prompts, completions, **columns)``; returns a list, an array or a tensor, one number per
+            completion.
+        name: the name in messages.
 
     Raises:
-        RuntimeError: at a call, from whatever ``function`` raised.
-        ValueError: at a call, if it returned anything but one finite number a completion.
+        RuntimeError: at a call, if ``function`` raises.
+        ValueError: at a call, if it does not return one finite number per completion.
 
     Example:
         >>> checked_reward(lambda prompts, completions: [1, 2], "my:reward")([""], [""], answer=[""])
         Traceback (most recent call last):
         ...
-        ValueError: reward function 'my:reward' must return one number a completion: expected 1, got 2
+        ValueError: reward function 'my:reward' must return one number per completion: expected 1, got 2
     """
-    # The mark is the function itself: a wrapper that copies attributes is not checked.
+    # The mark is the function itself, because wrappers copy attributes but are not checked.
     if getattr(function, "names_itself", None) is function:
         return function
     parameters = inspect.signature(function).parameters
@@ -41,7 +42,7 @@ def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
 
     def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         wanted = columns if takes_all else {key: columns[key] for key in columns if key in parameters}
-        # Copies: what the function does to its arguments is its own affair.
+        # Copies, so that the function may change its arguments.
         given = {key: _copied(value) for key, value in wanted.items()}
         with named_failures(name):
             values = function(prompts=_copied(prompts), completions=_copied(completions), **given)
@@ -55,7 +56,7 @@ def checked_reward(function: Callable[..., Any], name: str) -> RewardFunction:
 
 @contextmanager
 def named_failures(name: str) -> Iterator[None]:
-    """What the reward function ``name`` raises in here becomes a ``RuntimeError`` that names it."""
+    """Turns errors of the reward function ``name`` into a ``RuntimeError`` that names it."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -63,17 +64,17 @@ def named_failures(name: str) -> Iterator[None]:
 
 
 def _copied(value: Any) -> Any:
-    """Lists and mappings anew, down to what they hold."""
+    """Deep copies of lists and mappings; other values unchanged."""
     if isinstance(value, list):
         return [_copied(each) for each in value]
     return {key: _copied(each) for key, each in value.items()} if type(value) is dict else value
 
 
 def checked_values(values: Any, count: int, name: str) -> list[float]:
-    """What the reward function ``name`` returned for ``count`` completions, as floats.
+    """Converts the result of the reward function ``name`` for ``count`` completions to floats.
 
     Raises:
-        ValueError: it is not one finite number per completion.
+        ValueError: the result is not one finite number per completion.
     """
     if hasattr(values, "tolist"):
         values = values.tolist()
@@ -81,7 +82,7 @@ def checked_values(values: Any, count: int, name: str) -> list[float]:
         raise ValueError(f"reward function {name!r} must return a list of numbers, got {type(values).__name__}")
     if len(values) != count:
         raise ValueError(
-            f"reward function {name!r} must return one number a completion: expected {count}, got {len(values)}"
+            f"reward function {name!r} must return one number per completion: expected {count}, got {len(values)}"
         )
     return [_check_value(value, place, name) for place, value in enumerate(values)]
 

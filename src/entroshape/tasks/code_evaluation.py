@@ -1,4 +1,4 @@
-"""Which scorers of reasoning-gym evaluate an answer as Python, and where they may run."""
+"""Which scorers of reasoning-gym evaluate final answers as Python, and when they may run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from entroshape.tasks.enforcement import sandbox_report
 EVALUATING = frozenset(
     {
         "binary_matrix",
-        "composite",  # hands answers to the scorers of other data sets
+        "composite",  # passes answers to the scorers of other data sets
         "countdown",
         "intermediate_integration",
         "n_queens",
@@ -25,10 +25,11 @@ EVALUATING = frozenset(
 """Data sets whose ``score_answer`` calls ``eval`` or ``sympy.parse_expr`` on the answer, in :data:`CHECKED_VERSION`."""
 
 CHECKED_VERSION = "0.1.25"
-"""The version of reasoning-gym whose scorers were all fed with code. Any scorer of another one is taken to evaluate."""
+"""The version of reasoning-gym in which all scorers were tested with code as answers. In other versions, all scorers
+are assumed to evaluate code."""
 
 ALLOW = "ENTROSHAPE_ALLOW_CODE_EVAL"
-"""The environment variable that lets answers be evaluated where the sandbox is not complete: ``1``."""
+"""Environment variable that allows evaluation even if the sandbox is incomplete, when set to ``1``."""
 
 _HARMLESS = re.compile(
     r"""
@@ -45,15 +46,15 @@ _HARMLESS = re.compile(
 
 
 def evaluates(name: str) -> bool:
-    """Whether the scorer of the data set ``name`` evaluates answers as code, so far as is known."""
+    """Whether the scorer of the data set ``name`` evaluates answers as code, or may do so."""
     return name in EVALUATING or version("reasoning-gym") != CHECKED_VERSION
 
 
 def needs_process(answer: str) -> bool:
-    """Whether an answer that is evaluated could leave anything behind, and so needs a process of its own.
+    """Whether an answer could have lasting effects when it is evaluated, so that it needs its own process.
 
-    Most honest answers do not: arithmetic, polynomials, boards. To fork a process for each would take longer than most
-    scorers do.
+    Most honest answers cannot: arithmetic, polynomials, boards. Forking a process for each of them would take longer
+    than most scorers do.
 
     Example:
         >>> [needs_process(text) for text in ("(3 + 4) * 6", "2*x**3 + sin(x)", "[['Q', '_'], ['_', 'Q']]", "exit()")]
@@ -66,7 +67,7 @@ def check_may_evaluate(name: str) -> None:
     """Refuses a data set whose scorer evaluates answers, unless the sandbox is complete or :data:`ALLOW` is set.
 
     Raises:
-        ValueError: with what the sandbox lacks here, and what to do.
+        ValueError: the message says what the sandbox lacks on this machine, and what to do.
     """
     if not evaluates(name) or _allowed():
         return
@@ -76,14 +77,14 @@ def check_may_evaluate(name: str) -> None:
     why = (
         "evaluates answers as Python"
         if name in EVALUATING
-        else f"is of reasoning-gym {version('reasoning-gym')}, of which it is not known whether it evaluates answers"
+        else f"comes from reasoning-gym {version('reasoning-gym')}, which has not been checked for evaluating answers"
     )
     lacking = "; ".join(rule.forbidden for rule in report.broken)
     raise ValueError(
-        f"the scorer of reasoning_gym:{name} {why}, and this machine cannot keep an answer from all harm (it could "
-        f"{lacking}): install libseccomp on Linux 5.13 or newer (Debian, Ubuntu: apt install libseccomp2 bubblewrap; "
-        f"`python -m entroshape.sandbox` says what is missing), or set {ALLOW}=1 to let a model's answers run with "
-        "your rights"
+        f"the scorer of reasoning_gym:{name} {why}, and this machine cannot fully sandbox it (a completion could "
+        f"{lacking}). Install libseccomp on Linux 5.13 or newer (Debian, Ubuntu: apt install libseccomp2 bubblewrap; "
+        f"`python -m entroshape.sandbox` shows what is missing), or set {ALLOW}=1 to evaluate completions with your "
+        "own permissions"
     )
 
 

@@ -1,8 +1,8 @@
-"""Countdown: reach a target from four numbers, writing every step and the numbers that are left.
+"""Countdown: reach a target from four numbers, writing down every step and the numbers that are left.
 
 A problem is ``3 7 5 2 > 24 :`` and a solution ``3 * 7 = 21 , 5 2 21 ; 21 + 5 = 26 , 2 26 ; 26 - 2 = 24``: after each
-step but the last, the pool of numbers that may still be used is restated, in any order. Numbers may be left unused.
-Every number is one token of a vocabulary of 111, and the bundled tiny model speaks nothing but this language.
+step except the last, the pool of numbers that may still be used is restated, in any order. Numbers may remain unused.
+Every number is one token of a vocabulary of 111 tokens, which is the whole vocabulary of the bundled tiny model.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from entroshape.tasks.base import Completion, Task, completion_text, optional_mo
 
 OPERATORS = {"+": add, "-": sub, "*": mul}
 INPUTS = range(1, 13)
-"""The numbers a problem is made of; a number may occur more than once."""
+"""The numbers in problems. A number may occur more than once."""
 VALUES = range(100)
-"""What a step may result in: nothing negative, nothing above 99."""
+"""Allowed results of a step."""
 LOWEST_TARGET = 10
 POOL_SIZE = 4
 
@@ -28,7 +28,7 @@ PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 VOCABULARY = (PAD, BOS, EOS, *OPERATORS, "=", ",", ";", ">", ":", *map(str, VALUES))
 """All 111 tokens, in the order of their ids."""
 MAX_RESPONSE_TOKENS = 25
-"""Three steps, two pools and ``<eos>``: the longest response that makes sense."""
+"""Length of the longest solution: three steps, two pools and ``<eos>``."""
 
 HELD_OUT = 256
 _HELD_OUT_SEED = 20250808
@@ -39,7 +39,7 @@ Key = tuple[tuple[int, ...], int]
 
 @dataclass(frozen=True)
 class Problem:
-    """Numbers to use, each at most once, and the target to reach.
+    """Numbers, each of which may be used at most once, and the target to reach.
 
     Example:
         >>> Problem((3, 7, 5, 2), 24).prompt
@@ -56,7 +56,7 @@ class Problem:
 
     @property
     def key(self) -> Key:
-        """What makes two problems the same: the multiset of numbers and the target, whatever the order."""
+        """Identifies the problem whatever the order of its numbers: their multiset, and the target."""
         return tuple(sorted(self.numbers)), self.target
 
 
@@ -74,10 +74,10 @@ class Step:
 
 
 def random_chain(rng: random.Random, numbers: Sequence[int], steps: int) -> list[Step]:
-    """``steps`` random steps from ``numbers``: two of the pool and an operator, uniform over what stays in 0-99.
+    """Draws ``steps`` random steps: two numbers of the pool and an operator, uniformly with results in 0-99.
 
     Raises:
-        ValueError: fewer than ``steps + 1`` numbers.
+        ValueError: there are fewer than ``steps + 1`` numbers.
     """
     if not 1 <= steps < len(numbers):
         raise ValueError(f"steps must be in [1, {len(numbers) - 1}] for {len(numbers)} numbers; got {steps}")
@@ -94,7 +94,7 @@ def random_chain(rng: random.Random, numbers: Sequence[int], steps: int) -> list
 
 
 def render_chain(numbers: Sequence[int], chain: Sequence[Step]) -> str:
-    """The response that spells out ``chain``.
+    """The completion that writes down ``chain``.
 
     Example:
         >>> render_chain((3, 7, 5, 2), [Step(3, "*", 7, 21), Step(21, "+", 5, 26)])
@@ -110,9 +110,9 @@ def render_chain(numbers: Sequence[int], chain: Sequence[Step]) -> str:
 
 
 def is_solution(numbers: Sequence[int], target: int, response: str) -> bool:
-    """Whether ``response`` reaches ``target`` from ``numbers`` with every step and every restated pool right.
+    """Whether ``response`` reaches ``target`` from ``numbers``, with all steps and all restated pools correct.
 
-    Any text at all may be asked about; what is not a solution, to the letter, is ``False``.
+    Accepts any text. Everything that is not exactly a solution gives ``False``.
 
     Example:
         >>> is_solution((3, 7, 5, 2), 26, "3 * 7 = 21 , 5 2 21 ; 21 + 5 = 26")
@@ -127,7 +127,7 @@ def is_solution(numbers: Sequence[int], target: int, response: str) -> bool:
                 place += 5
             case _:
                 return False
-        # Looked up rather than converted: "07", "٣" or a number of 5,000 digits is simply none of the hundred.
+        # Looked up and not converted, so that "07", "٣" or a number of 5,000 digits is no valid number.
         values = [_NUMBERS.get(token) for token in (left, right, result)]
         if None in values or OPERATORS[symbol](*values[:2]) != values[2]:
             return False
@@ -152,7 +152,7 @@ def countdown_reward(
     target: Sequence[int],
     **columns: Any,
 ) -> list[float]:
-    """1 for a solution to the letter, 0 for anything else: :func:`is_solution` in the shape that trainers call.
+    """The reward function: 1 for an exact solution, 0 for everything else; see :func:`is_solution`.
 
     Example:
         >>> countdown_reward(["2 5 > 10 :"], ["2 * 5 = 10"], numbers=[[2, 5]], target=[10])
@@ -166,7 +166,7 @@ def countdown_reward(
 
 @lru_cache(maxsize=1)
 def held_out_problems() -> tuple[Problem, ...]:
-    """The 256 test problems: always the same, distinct as (multiset of numbers, target), and never trained on."""
+    """The 256 test problems. They are always the same, differ in numbers or target, and are never trained on."""
     rng, problems = random.Random(_HELD_OUT_SEED), dict[Key, Problem]()
     while len(problems) < HELD_OUT:
         problem = _random_problem(rng)
@@ -176,12 +176,12 @@ def held_out_problems() -> tuple[Problem, ...]:
 
 @lru_cache(maxsize=1)
 def held_out_keys() -> frozenset[Key]:
-    """The keys of :func:`held_out_problems`, which everything that makes training data rejects."""
+    """The keys of :func:`held_out_problems`, which are excluded from all training data."""
     return frozenset(problem.key for problem in held_out_problems())
 
 
 def training_problems(seed: int) -> Iterator[Problem]:
-    """Endless random problems, none of them held out: the target is what a random chain of three steps reaches.
+    """Endless random training problems, none of them held out. The target is the result of three random steps.
 
     Example:
         >>> next(training_problems(0)) == next(training_problems(0))
@@ -195,12 +195,12 @@ def training_problems(seed: int) -> Iterator[Problem]:
 
 
 def is_target(numbers: Sequence[int], value: int) -> bool:
-    """Whether ``value`` may be the target of ``numbers``: at least 10, and not there already."""
+    """Whether ``value`` may be the target of ``numbers``: at least 10, and not one of them."""
     return value >= LOWEST_TARGET and value not in numbers
 
 
 def random_numbers(rng: random.Random) -> tuple[int, ...]:
-    """Four numbers of 1-12, with repetition."""
+    """Draws four numbers from 1-12, with replacement."""
     return tuple(rng.choices(INPUTS, k=POOL_SIZE))
 
 
@@ -213,13 +213,15 @@ def _random_problem(rng: random.Random) -> Problem:
 
 
 def load_countdown(*, train_size: int, test_size: int, seed: int) -> Task:
-    """The task: ``train_size`` problems drawn with ``seed``, and the first ``test_size`` of the fixed held-out ones.
+    """Loads the task: ``train_size`` problems drawn with ``seed``, and the first ``test_size`` held-out problems.
 
     Raises:
-        ValueError: ``test_size`` above 256.
+        ValueError: ``test_size`` is above 256.
     """
     if test_size > HELD_OUT:
-        raise ValueError(f"test_size of countdown must be at most {HELD_OUT}, all that is held out; got {test_size}")
+        raise ValueError(
+            f"test_size of countdown must be at most {HELD_OUT}, the number of held-out problems; got {test_size}"
+        )
     stream = training_problems(seed)
     return Task(
         name="countdown",

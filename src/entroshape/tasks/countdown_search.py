@@ -1,19 +1,19 @@
-"""Countdown with search: reach a target from four numbers by trial, error and backtracking, all of it written down.
+"""Countdown with search: reach a target from four numbers by trial, error and backtracking, all written down.
 
-A problem is ``5 11 2 7 -> 48 :``. A response is a depth-first search in five kinds of pieces::
+A problem is ``5 11 2 7 -> 48 :``. A completion is a depth-first search made of five kinds of pieces::
 
-    7 + 5 = 12 lo  P3 11 2 12      a step, how its result stands to the target, and the numbers that are left
+    7 + 5 = 12 lo  P3 11 2 12      a step, a check (lo: below the target), and the numbers that are left
     12 - 2 = 10 lo  P2 11 10
     11 + 10 = 21 lo                a dead end: one number is left, and it is not the target
     B3 11 2 12                     back to the last pool of three numbers on the current path, restated
     12 * 2 = 24 lo  P2 11 24
     24 - 11 = 13 lo
     B4 5 11 2 7  ...  GIVE         back to the start, or give up
-    ...  = 48 HIT                  the target: the only end that earns the reward
+    ...  = 48 HIT                  the target: the only end that gets the reward
 
-A step is canonical: the larger operand first, ``+``, ``-`` or ``*``, a result in 1-60. The numbers left are written in
-the order they had, without the first occurrence of each operand, and with the result at the end. A response of one
-straight line without a hit takes 25 tokens; each further dead end takes 9, 19 or 30.
+Steps are canonical: the larger operand first, the operator ``+``, ``-`` or ``*``, and a result in 1-60. The remaining
+numbers keep their order, without the first occurrence of each operand, and with the result at the end. A completion
+with a single dead end takes 25 tokens; every further dead end takes 9, 19 or 30.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from entroshape.tasks.base import Completion, completion_text
 
 OPERATORS = {"+": add, "-": sub, "*": mul}
 VALUES = range(1, 61)
-"""What a step may result in."""
+"""Allowed results of a step."""
 POOL_SIZE = 4
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
@@ -43,7 +43,7 @@ VOCABULARY = (
 )
 """All 78 tokens, in the order of their ids."""
 MAX_RESPONSE_TOKENS = 160
-"""Suggested limit: about ten dead ends."""
+"""Suggested completion limit in tokens, enough for about ten dead ends."""
 
 Pool = tuple[int, ...]
 
@@ -58,16 +58,16 @@ class Action(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the verifier found in a response."""
+    """The verifier's result for a completion."""
 
     hit: bool
-    """The response is right to its end, and its end is the target."""
+    """Whether the completion has no error and ends with a hit."""
 
     first_error: int | None
-    """Index of the first token that may not stand where it does; ``None``: there is none."""
+    """Index of the first token that the grammar does not allow there; ``None`` if there is none."""
 
     ended: bool
-    """The response came to a hit or gave up, without an error; otherwise it is wrong or cut short."""
+    """Whether the completion ends with a hit or gives up, without an error. Otherwise it has an error or was cut."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -90,7 +90,7 @@ def actions(pool: Pool) -> tuple[Action, ...]:
 
 
 def remaining(pool: Pool, action: Action) -> Pool:
-    """The pool after ``action``: the rest in its order, then the result.
+    """The pool after ``action``: the remaining numbers in their order, then the result.
 
     Example:
         >>> remaining((5, 11, 2, 7), Action(7, "+", 5, 12))
@@ -103,17 +103,17 @@ def remaining(pool: Pool, action: Action) -> Pool:
 
 
 def check_of(result: int, target: int) -> str:
-    """How ``result`` stands to ``target``: ``lo``, ``hi`` or ``HIT``."""
+    """Compares ``result`` with ``target``: ``lo``, ``hi`` or ``HIT``."""
     return HIT if result == target else LOW if result < target else HIGH
 
 
 def read_response(numbers: Sequence[int], target: int, tokens: Sequence[str]) -> Reading:
-    """Read a response token by token, up to its first error.
+    """Reads a completion token by token, up to its first error.
 
     Args:
-        numbers: four numbers, in the prompt's order.
+        numbers: the four numbers, in the order of the prompt.
         target: the number to reach.
-        tokens: the response, with or without ``<eos>`` at its end.
+        tokens: the completion, with or without ``<eos>`` at the end.
 
     Example:
         >>> read_response((5, 11, 2, 7), 16, "11 + 5 = 16 HIT".split())
@@ -136,8 +136,8 @@ def read_response(numbers: Sequence[int], target: int, tokens: Sequence[str]) ->
 
 
 def _grammar(numbers: Pool, target: int) -> Generator[frozenset[str], str, None]:
-    """Yields which tokens may come next and is sent the one that came; ends after ``<eos>``."""
-    path = [numbers]  # the pools from the start to the current one, each one number shorter than the one before
+    """Yields the tokens that may come next, and is sent the actual one; ends after ``<eos>``."""
+    path = [numbers]  # the pools from the start to the current one, each shorter by one number than the previous
     while True:
         pool = path[-1]
         possible = actions(pool)
@@ -170,9 +170,9 @@ def _exactly(tokens: Sequence[object]) -> Generator[frozenset[str], str, None]:
 
 
 def is_solution(numbers: Sequence[int], target: int, response: str) -> bool:
-    """Whether ``response`` is right to the letter and ends with ``HIT``.
+    """Whether ``response`` is a search without error that ends with ``HIT``.
 
-    Any text at all may be asked about; what is not a solution, to the letter, is ``False``.
+    Accepts any text. Everything that is not exactly a solution gives ``False``.
 
     Example:
         >>> is_solution((5, 11, 2, 7), 16, "7 * 2 = 14 lo P3 5 11 14 B4 5 11 2 7 11 + 5 = 16 HIT")
@@ -199,9 +199,9 @@ _RESTATED = {token: size for tokens in (POOLS, BACKS) for size, token in tokens.
 
 
 def countdown_search_kinds(prompt: str, tokens: Sequence[str]) -> list[str]:
-    """The kind of each token of a response, one of :data:`KINDS`; right or wrong, any tokens at all have one.
+    """The kind of each token of a completion, one of :data:`KINDS`. Tokens of invalid completions have kinds too.
 
-    A number is ``second`` after an operator, ``result`` after ``=``, ``copy`` within a restated pool, else ``first``.
+    A number is ``second`` after an operator, ``result`` after ``=``, ``copy`` in a restated pool, otherwise ``first``.
 
     Example:
         >>> countdown_search_kinds("5 11 2 7 -> 48 :", "7 + 5 = 12 lo P3 11 2 12".split())
@@ -228,7 +228,7 @@ def countdown_search_reward(
     target: Sequence[int],
     **columns: Any,
 ) -> list[float]:
-    """1 for a search without an error that ends with a hit, else 0: :func:`is_solution` as trainers call it.
+    """The reward function: 1 for a search without error that ends with a hit, otherwise 0; see :func:`is_solution`.
 
     Example:
         >>> texts = ["11 + 5 = 16 HIT", "11 + 5 = 16 lo"]

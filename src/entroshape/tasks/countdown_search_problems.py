@@ -1,4 +1,4 @@
-"""Problems of Countdown with search: how hard each is, exactly, and which are trained on, which held out."""
+"""Problems of Countdown with search: their exact difficulty, and the split into training and held-out problems."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from entroshape.tasks.countdown_search import (
 from entroshape.tasks.spec import TaskSpec
 
 INPUTS = range(1, 13)
-"""The numbers a problem is made of; a number may occur more than once."""
+"""The numbers in problems. A number may occur more than once."""
 TARGETS = range(10, 61)
 LEVELS: Mapping[str, tuple[float, float]] = {"easy": (0.05, 1.0), "middle": (0.013, 0.05), "hard": (0.003, 0.013)}
-"""Bounds of ``hit_probability``: above the first, at most the second."""
+"""Bounds of ``hit_probability`` per level: greater than the first, at most the second."""
 
 DEFAULT_LEVEL = "hard"
 HELD_OUT = 256
-"""Test problems of each level."""
+"""Number of test problems per level."""
 _HELD_OUT_SEED = 20250808
 
 Key = tuple[Pool, int]
-"""What makes two problems the same: the numbers in ascending order, and the target."""
+"""Identifies a problem: the numbers in ascending order, and the target."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Four numbers, each to be used at most once on a path, and the target to reach.
+    """Four numbers, each of which may be used at most once on a path, and the target to reach.
 
     Example:
         >>> Problem((5, 11, 2, 7), 48).prompt
@@ -56,14 +56,14 @@ class Problem:
 
     @property
     def key(self) -> Key:
-        """What makes two problems the same, whatever the order of their numbers."""
+        """Identifies the problem whatever the order of its numbers."""
         return tuple(sorted(self.numbers)), self.target
 
 
 def hit_probability(numbers: Pool, target: int) -> float:
-    """The chance that one random straight line hits ``target``, exact by enumeration.
+    """The probability that one random path without backtracking hits ``target``, computed exactly by enumeration.
 
-    A straight line takes actions until it hits or has none left, each uniform over the distinct canonical actions.
+    A path takes actions until it hits or has none left. Each is uniform over the distinct canonical actions.
 
     Example:
         >>> hit_probability((3, 12), 36) == 1 / 3
@@ -74,13 +74,13 @@ def hit_probability(numbers: Pool, target: int) -> float:
 
 @lru_cache(maxsize=1 << 16)
 def _hit_probabilities(pool: Pool) -> Mapping[int, float]:
-    """:func:`hit_probability` of every target that can be hit from ``pool``, which is in ascending order."""
+    """:func:`hit_probability` of every target that can be reached from ``pool``, which is in ascending order."""
     chances: defaultdict[int, float] = defaultdict(float)
     possible = actions(pool)
     for action in possible:
         chances[action.result] += 1 / len(possible)
         for target, chance in _hit_probabilities(tuple(sorted(remaining(pool, action)))).items():
-            if target != action.result:  # a line ends where it hits
+            if target != action.result:  # a path ends where it hits
                 chances[target] += chance / len(possible)
     return chances
 
@@ -98,7 +98,7 @@ def solvable_problems() -> Mapping[Key, float]:
 
 @lru_cache(maxsize=len(LEVELS))
 def _split(level: str) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
-    """The keys of a level that are held out, and all its others."""
+    """The held-out keys of a level, and all its other keys."""
     lowest, highest = LEVELS[level]
     keys = [key for key, chance in solvable_problems().items() if lowest < chance <= highest]
     random.Random(f"{_HELD_OUT_SEED}-{level}").shuffle(keys)
@@ -107,19 +107,19 @@ def _split(level: str) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
 
 @lru_cache(maxsize=len(LEVELS))
 def held_out_problems(level: str) -> tuple[Problem, ...]:
-    """The 256 test problems of a level: always the same, and never trained on, on whatever level."""
+    """The 256 test problems of a level. They are always the same and never trained on, on any level."""
     rng = random.Random(f"{_HELD_OUT_SEED}-{level}-order")
     return tuple(_ordered(rng, key) for key in _split(level)[0])
 
 
 @lru_cache(maxsize=1)
 def held_out_keys() -> frozenset[Key]:
-    """The keys of all levels' test problems, which everything that makes training data rejects."""
+    """The keys of the test problems of all levels, which are excluded from all training data."""
     return frozenset(key for level in LEVELS for key in _split(level)[0])
 
 
 def training_problems(level: str, seed: int) -> Iterator[Problem]:
-    """Endless random problems of a level, none of them held out.
+    """Endless random training problems of a level, none of them held out.
 
     Example:
         >>> next(training_problems("hard", 0)) == next(training_problems("hard", 0))
@@ -136,23 +136,24 @@ def _ordered(rng: random.Random, key: Key) -> Problem:
 
 
 def load_countdown_search(spec: TaskSpec, *, train_size: int, test_size: int, seed: int) -> Task:
-    """The task on one level: ``train_size`` problems drawn with ``seed``, the first ``test_size`` of those held out.
+    """Loads the task at one level: ``train_size`` problems drawn with ``seed``, the first ``test_size`` held-out ones.
 
     Args:
-        spec: with the option ``level``, easy, middle or hard, or without, for the hard ones.
+        spec: may have the option ``level``: easy, middle or hard (the default).
         train_size: number of training problems.
         test_size: number of test problems.
-        seed: of the training problems.
+        seed: random seed for the training problems.
 
     Raises:
-        ValueError: another option; ``test_size`` above 256.
+        ValueError: an option is unknown or invalid, or ``test_size`` is above 256.
     """
     level = spec.options.get("level", DEFAULT_LEVEL)
     if not spec.options.keys() <= {"level"} or level not in LEVELS:
-        raise ValueError(f"countdown_search takes level={', level='.join(LEVELS)} behind its '?'; got {spec.query!r}")
+        raise ValueError(f"countdown_search takes level={', level='.join(LEVELS)} after '?'; got {spec.query!r}")
     if test_size > HELD_OUT:
         raise ValueError(
-            f"test_size of countdown_search must be at most {HELD_OUT}, all that a level holds out; got {test_size}"
+            f"test_size of countdown_search must be at most {HELD_OUT}, the number of held-out problems per level; "
+            f"got {test_size}"
         )
     name = f"countdown_search-{level}"
     return Task(

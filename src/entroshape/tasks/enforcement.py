@@ -1,4 +1,4 @@
-"""What the sandbox of scoring processes enforces on this machine, found by trying each forbidden thing inside it."""
+"""What the sandbox of scoring processes enforces on this machine, found by trying every forbidden action inside it."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from entroshape.sandbox.bubblewrap import visible
 from entroshape.tasks.workers import KEPT_VARIABLES, ScoringPool
 
 MEMORY = 256 << 20
-"""Bytes that the scoring process which tries may take."""
+"""Memory limit in bytes of the scoring process that makes the attempts."""
 
 
 class Rule(NamedTuple):
-    """A thing that no answer may do."""
+    """Something that no completion may do."""
 
     forbidden: str
     attempts: tuple[tuple[str, Any], ...]
-    """Names in :data:`entroshape.sandbox.attempts.ATTEMPTS`, and their targets."""
+    """Names in :data:`entroshape.sandbox.attempts.ATTEMPTS`, with their targets."""
     by: tuple[str, ...]
-    """Mechanisms that each prevent it, where they are there."""
+    """Mechanisms that prevent it, each by itself, if the machine has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Enforced:
-    """A rule, and whether it holds here."""
+    """A rule, and whether it holds on this machine."""
 
     forbidden: str
-    """What no answer may do, such as ``"open a socket"``."""
+    """What no completion may do, such as ``"open a socket"``."""
 
     by: tuple[str, ...]
-    """What prevents it on this machine. "Process attributes" are dropped capabilities, hidden process files and the
-    death signal, which every Linux has."""
+    """Mechanisms that prevent it on this machine. "Process attributes" are dropped capabilities, hidden process files
+    and the death signal, which every Linux has."""
 
     possible: tuple[str, ...]
     """Attempts that succeeded; empty: the rule holds."""
@@ -47,13 +47,13 @@ class SandboxReport:
     """What the sandbox enforces on this machine."""
 
     mechanisms: tuple[str, ...]
-    """What the kernel and installed programs offer beyond resource limits."""
+    """Mechanisms of the kernel and of installed programs, in addition to resource limits."""
 
     rules: tuple[Enforced, ...]
 
     @property
     def complete(self) -> bool:
-        """Whether every rule holds, so that text may be evaluated as code."""
+        """Whether all rules hold, so that text may be evaluated as code."""
         return not self.broken
 
     @property
@@ -62,16 +62,17 @@ class SandboxReport:
         return tuple(rule for rule in self.rules if rule.possible)
 
     def __str__(self) -> str:
-        lines = [f"mechanisms: {', '.join(self.mechanisms) or 'none'}", "prevented for every answer that is scored:"]
+        mechanisms = ", ".join(self.mechanisms) or "none"
+        lines = [f"mechanisms: {mechanisms}", "prevented for every completion that is scored:"]
         for rule in self.rules:
             found = f"NOT PREVENTED ({', '.join(rule.possible)})" if rule.possible else f"by {', '.join(rule.by)}"
             lines.append(f"  {rule.forbidden}: {found}")
-        lines.append("  take more than its time: by its supervisor, which kills it")
+        lines.append("  exceed its time limit: by its supervisor, which kills it")
         return "\n".join(lines)
 
 
 def _rules(private: str, folder: str) -> Iterator[Rule]:
-    """Rules with the targets that their attempts need: a private file, and a folder that anybody may write to."""
+    """The rules, with the targets of their attempts: a private file, and a folder that everybody may write to."""
     filter_and_limits = ("seccomp", "resource limits")
     files = ("Landlock", "bubblewrap")
     secret = next((name for name in os.environ if name not in KEPT_VARIABLES and not name.startswith("PYTHON")), "HOME")
@@ -81,7 +82,7 @@ def _rules(private: str, folder: str) -> Iterator[Rule]:
         ("seccomp",),
     )
     yield Rule(
-        "send a signal to a process, or take hold of one",
+        "send a signal to a process, or trace one",
         (
             ("signal_process", os.getpid()),
             ("signal_group", os.getpgrp()),
@@ -93,7 +94,7 @@ def _rules(private: str, folder: str) -> Iterator[Rule]:
         "open a socket", tuple((name, None) for name in ("internet_socket", "unix_socket", "socket_pair")), ("seccomp",)
     )
     yield Rule(
-        "write a file, or leave memory behind",
+        "write a file, or leave shared memory behind",
         (
             ("write_file", folder),
             ("write_file", "/dev/shm"),
@@ -116,12 +117,12 @@ def _rules(private: str, folder: str) -> Iterator[Rule]:
         ),
         (*files, "process attributes"),
     )
-    yield Rule("take more than its memory", (("take_memory", 2 * MEMORY), ("lift_limits", None)), filter_and_limits)
+    yield Rule("exceed its memory limit", (("take_memory", 2 * MEMORY), ("lift_limits", None)), filter_and_limits)
     yield Rule("outlive its supervisor", (("survive_parent", None),), ("seccomp", "process attributes"))
 
 
 def _home() -> tuple[str, list[str]]:
-    """The home directory, and what is in it but for the way to a Python that is installed there."""
+    """The home directory, and the names in it, except for the path to a Python that is installed there."""
     home = Path(os.path.expanduser("~")).resolve()
     python = {Path(path).relative_to(home).parts[0] for path in visible() if Path(path).is_relative_to(home)}
     return str(home), sorted(set(os.listdir(home)) - python) if home.is_dir() else []
@@ -129,7 +130,7 @@ def _home() -> tuple[str, list[str]]:
 
 @lru_cache(maxsize=1)
 def sandbox_report() -> SandboxReport:
-    """Tries each forbidden thing in a scoring process, once per process; takes a second.
+    """Tries every forbidden action in a scoring process. The result is cached; the first call takes a second.
 
     Raises:
         RuntimeError: no scoring process can be started.
@@ -146,7 +147,7 @@ def sandbox_report() -> SandboxReport:
             mechanisms = pool.mechanisms
         finally:
             pool.close()
-    # A process that died over an attempt may have done what it tried.
+    # A process that died during an attempt may have succeeded.
     possible = [
         tuple(name for (name, _), found in zip(rule.attempts, judgements, strict=False) if found.failure or found.score)
         for rule in rules

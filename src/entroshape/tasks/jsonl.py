@@ -1,4 +1,4 @@
-"""Problems from a JSONL file, one object a line: ``{"problem": ..., "answer": ..., "id": ...}``, ``id`` optional."""
+"""Problems from a JSONL file: one ``{"problem": ..., "answer": ..., "id": ...}`` per line, with optional ``id``."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from entroshape.tasks.spec import TaskSpec
 
 TEST_FRACTION = 0.1
 HELD_OUT = 256
-"""How many problems are held out at most where nothing else is asked for, in training as in evaluation."""
+"""Default maximum number of held-out problems, in training and in evaluation."""
 MAX_COMPLETION_LENGTH = 1024
 
 
 def load_jsonl(spec: TaskSpec, *, train_size: int | None, test_size: int | None, seed: int) -> Task:
-    """The task ``jsonl:<path>``, with an option or none.
+    """Loads ``jsonl:<path>``, with at most one option.
 
-    ``?test=<path>`` gives a file of test problems; ``?split=test`` makes all problems of the file test problems, for
-    evaluation alone. Without either, a tenth of the distinct problems (at most ``test_size``) is held out: those whose
-    text has the lowest SHA-256, so the choice depends on neither the seed nor the order of the lines. Columns: ``id``,
-    ``prompt``, ``answer``. Answers are compared by math-verify.
+    ``?test=<path>`` names a file of test problems. ``?split=test`` makes all problems of the file test problems, for
+    evaluation only. Without either, a tenth of the distinct problems (at most ``test_size``) is held out: those with
+    the smallest SHA-256 of their text, so that the choice depends on neither the seed nor the order of the lines.
+    Columns: ``id``, ``prompt``, ``answer``. Answers are compared by math-verify.
 
     Args:
         spec: its name is the path of the file.
-        train_size: at most so many training problems, drawn with ``seed``; ``None``: all.
-        test_size: at most so many test problems; ``None``: all of a test file's, 256 of a tenth held out.
-        seed: of the draw.
+        train_size: maximum number of training problems, drawn with ``seed``; ``None``: all.
+        test_size: maximum number of test problems; ``None``: all problems of a test file, 256 of a tenth held out.
+        seed: random seed of the draw.
 
     Raises:
-        ValueError: no such file, a malformed line (with path and line number), a problem in both files, or nothing to
-            hold out.
+        ValueError: the file does not exist, a line is malformed (with path and line number), a problem is in both
+            files, or there is nothing to hold out.
     """
     path = spec.name
     key, value = next(iter(spec.options.items()), ("", ""))
@@ -56,10 +56,10 @@ def load_jsonl(spec: TaskSpec, *, train_size: int | None, test_size: int | None,
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file. Blank lines are skipped; keys other than the three are ignored.
+    """Reads the rows of a file. Blank lines are skipped; other keys are ignored.
 
     Raises:
-        ValueError: no such file, no rows, or a malformed line, with path and line number.
+        ValueError: the file does not exist or has no rows, or a line is malformed (with path and line number).
     """
     if not path.is_file():
         present = sorted(other.name for other in path.parent.glob("*.jsonl")) if path.parent.is_dir() else []
@@ -73,17 +73,17 @@ def read_rows(path: Path) -> list[Row]:
             where = f"{path}, line {number}"
             row = _parse_row(line, where, default_id=f"{path.stem}-{number}")
             if row.id in lines:
-                raise ValueError(f"{where}: id {row.id!r} is that of line {lines[row.id]} already")
+                raise ValueError(f"{where}: id {row.id!r} is already used in line {lines[row.id]}")
             lines[row.id] = number
             rows.append(row)
     if not rows:
-        raise ValueError(f"{path} has no lines; expected one JSON object a line with problem and answer")
+        raise ValueError(f"{path} has no lines; expected one JSON object per line with problem and answer")
     return rows
 
 
 def _parse_row(line: bytes, where: str, *, default_id: str) -> Row:
     try:
-        # Without its end, so that no message speaks of a second line.
+        # Without the line end, so that no message mentions a second line.
         record = json.loads(line.decode("utf-8-sig").rstrip("\r\n"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: not a JSON object in UTF-8: {error.msg} at column {error.colno}") from error
@@ -99,7 +99,7 @@ def _parse_row(line: bytes, where: str, *, default_id: str) -> Row:
 
 
 def _text(record: dict[str, Any], key: str, where: str, *, default: str | None = None) -> str:
-    """``record[key]`` as text; an id or an answer may also be a number."""
+    """``record[key]`` as text. An id or an answer may also be a number."""
     value = record.get(key, default)
     if key != "problem" and _is_number(value):
         return str(value)
@@ -113,23 +113,25 @@ def _text(record: dict[str, Any], key: str, where: str, *, default: str | None =
         value.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{where}: {key} holds {value[error.start]!r}, half a character; expected {expected}"
+            f"{where}: {key} holds {value[error.start]!r}, an unpaired surrogate; expected {expected}"
         ) from error
     return value
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is an integer, however many digits it has, or a finite float."""
+    """Whether ``value`` is an integer of any size or a finite float."""
     return (isinstance(value, int) and not isinstance(value, bool)) or (
         isinstance(value, float) and math.isfinite(value)
     )
 
 
 def _split(rows: Sequence[Row], test_size: int, path: str) -> tuple[list[Row], list[Row]]:
-    """Train and test: by the problem's text, so that a problem that occurs twice stays on one side."""
+    """Splits rows into train and test by the text of the problem, so that duplicates are in the same split."""
     ranked = sorted({row.problem for row in rows}, key=lambda problem: sha256(problem.encode()).digest())
     if len(ranked) < 2:
-        raise ValueError(f"{path} has one problem: none can be held out; give a test file, jsonl:{path}?test=<path>")
+        raise ValueError(
+            f"{path} has only one problem, so none can be held out; name a test file: jsonl:{path}?test=<path>"
+        )
     held_out = set(ranked[: min(test_size, math.ceil(TEST_FRACTION * len(ranked)))])
     return [row for row in rows if row.problem not in held_out], [row for row in rows if row.problem in held_out]
 
@@ -139,6 +141,6 @@ def _check_disjoint(train: Sequence[Row], test: Sequence[Row], train_path: str, 
     shared = [row for row in test if row.problem in problems]
     if shared:
         raise ValueError(
-            f"{len(shared)} problems of {test_path} are in {train_path} too, the first with the id {shared[0].id!r}; "
+            f"{len(shared)} problems of {test_path} are also in {train_path}, the first with id {shared[0].id!r}; "
             "test problems must not be trained on"
         )

@@ -1,4 +1,4 @@
-"""Rewards for mathematics: math-verify compares the boxed answer with the reference, out of the trainer's process."""
+"""Rewards for mathematics: math-verify compares final answer and reference answer, outside the trainer's process."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from entroshape.tasks.workers import ScoringPool
 
 INSTRUCTION = r"Reason step by step, and put your final answer within \boxed{}."
 WINDOW = 5000
-"""Characters of a completion that are looked at: more than any answer, little enough for regular expressions."""
+"""Number of characters of a completion that are searched: more than any answer, few enough for regular expressions."""
 
 
 class MathReward:
-    r"""1 if the answer of a completion equals ``answer`` by math-verify, else 0: a reward function for trainers.
+    r"""A reward function: 1 if the final answer of a completion equals ``answer`` by math-verify, otherwise 0.
 
-    The answer of a completion is its last ``\boxed{...}`` (boxes side by side are one answer, a set); without one, what
-    math-verify finds instead: "the final answer is ...", LaTeX between dollars, the last number. LaTeX that does not
-    parse costs its own point; so does an answer that SymPy cannot handle in ``time_limit`` seconds or within
+    The final answer of a completion is its last ``\boxed{...}`` (adjacent boxes are one answer, a set). Without a box,
+    it is what math-verify finds instead: "the final answer is ...", LaTeX between dollars, or the last number. LaTeX
+    that cannot be parsed gets reward 0. So does an answer that SymPy cannot handle within ``time_limit`` and
     ``memory_limit``, with a logged warning.
 
     Args:
-        workers: processes; by default one a CPU core, at most 8. They start at the first call.
-        time_limit: seconds an answer.
-        memory_limit: bytes a process may take beyond what SymPy takes (Linux only).
+        workers: number of processes; by default one per CPU core, at most 8. They start at the first call.
+        time_limit: time limit in seconds per completion.
+        memory_limit: memory limit per process in bytes, in addition to SymPy's own (Linux only).
 
     Example:
         >>> reward = MathReward(workers=1)
@@ -42,21 +42,21 @@ class MathReward:
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Completion], *, answer: Sequence[str], **columns: Any
     ) -> list[float]:
-        """The rewards, one a completion."""
+        """The rewards, one per completion."""
         return self._pool.score(_jobs(completions, answer))
 
     def verdicts(
         self, prompts: Sequence[Any], completions: Sequence[Completion], *, answer: Sequence[str], **columns: Any
     ) -> list[Verdict]:
-        """The rewards with the answers that were compared: a right one is written as the reference, whatever its form.
+        """The rewards together with the final answers. A correct answer is given in the form of the reference answer.
 
-        A completion without an answer, or with one that cannot be judged within the limits, has none.
+        The answer is ``None`` if the completion has none, or one that cannot be judged within the limits.
         """
         jobs = [{**job, "answer": True} for job in _jobs(completions, answer)]
         return [Verdict(judgement.score, judgement.answer) for judgement in self._pool.judge(jobs)]
 
     def close(self) -> None:
-        """End the processes. The next call starts new ones."""
+        """Ends the processes. The next call starts new ones."""
         self._pool.close()
 
 
@@ -68,7 +68,7 @@ def _jobs(completions: Sequence[Completion], answer: Sequence[str]) -> list[dict
 
 
 def answer_window(text: str) -> str:
-    r"""The part of a long completion that holds its answer: the end, or what begins at the last ``\boxed``.
+    r"""The part of a long completion that contains the final answer: its end, or the part after the last ``\boxed``.
 
     Example:
         >>> answer_window(r"\boxed{7}" + " " * 100_000)[:9]

@@ -1,4 +1,4 @@
-"""Problems with a reference answer, whatever they were read from: how they become a task that math-verify scores."""
+"""Builds a task that math-verify scores from problems with reference answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Row:
 def problem_task(
     name: str, train: Sequence[Row], test: Sequence[Row], *, train_size: int | None, seed: int, length: int
 ) -> Task:
-    """The task over ``train``, of which ``train_size`` are drawn with ``seed``, and ``test``.
+    """Builds the task from ``test`` and from ``train_size`` problems of ``train``, drawn with ``seed``.
 
     Columns: ``id``, ``prompt``, ``answer``. ``length`` is the suggested limit of a completion, in tokens.
     """

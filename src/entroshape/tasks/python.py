@@ -19,11 +19,11 @@ from entroshape.tasks.checked import checked_reward
 
 
 def resolve(spec: str) -> Any:
-    """The object that ``module:name`` names. Modules in the current directory can be named too.
+    """Imports the object named ``module:name``. Modules in the current directory can be named too.
 
     Raises:
-        ValueError: ``spec`` has another shape, or there is no such module or name, where the message says what there
-            is; or the module cannot be imported.
+        ValueError: ``spec`` has another form, the module or name does not exist (the message lists what does), or the
+            module cannot be imported.
 
     Example:
         >>> resolve("math:sqrt")(9)
@@ -34,7 +34,7 @@ def resolve(spec: str) -> Any:
         raise ValueError(f"expected module:name, such as my_rewards:my_reward; got {spec!r}")
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
-        # As `python -m` does. It stays: the user's functions may import their neighbours when they run.
+        # As `python -m` does. The entry stays, because the user's functions may import other modules when they run.
         sys.path.insert(0, here)
     value: Any = _import(module_name, here)
     for part in name.split("."):
@@ -48,7 +48,7 @@ def _import(module_name: str, here: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # Only if it is this module, or a package that it is in, that is missing; not one that it imports.
+        # Checks that this module, or a package that contains it, is missing, and not one that it imports.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(f"module {module_name!r} cannot be imported: {_raised(error)}") from error
         present = ", ".join(sorted(path.name for path in Path(here).glob("*.py"))) or "no .py files"
@@ -60,7 +60,7 @@ def _import(module_name: str, here: str) -> ModuleType:
 
 
 def _raised(error: BaseException) -> str:
-    """What was raised, and where: the innermost place that is the user's own."""
+    """The error, and the innermost place in the user's code at which it was raised."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error}"
     frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen ")]
@@ -81,10 +81,10 @@ def _what_it_has(value: Any, name: str) -> str:
 
 
 def load_reward(spec: str) -> RewardFunction:
-    """The user's reward function ``module:name``, with what it returns checked at every call.
+    """Loads the user's reward function ``module:name``; its results are checked at every call.
 
     Raises:
-        ValueError: see :func:`resolve`; or it is not a plain function.
+        ValueError: see :func:`resolve`, or the object is not a plain function.
     """
     function = resolve(spec)
     if not callable(function) or inspect.isclass(function):
@@ -95,10 +95,10 @@ def load_reward(spec: str) -> RewardFunction:
 
 
 def load_user_task(spec: str, *, train_size: int | None, test_size: int | None) -> Task:
-    """The user's own task: ``module:name`` is a :class:`Task`, or a function without arguments that returns one.
+    """Loads the user's task: ``module:name`` is a :class:`Task`, or a function without arguments that returns one.
 
     Raises:
-        ValueError: see :func:`resolve`; or it is neither.
+        ValueError: see :func:`resolve`, or the object is neither.
     """
     value = resolve(spec)
     task = _called(value, spec) if callable(value) and not isinstance(value, Task) else value
@@ -113,4 +113,4 @@ def _called(function: Callable[[], Any], spec: str) -> Any:
     try:
         return function()
     except (Exception, SystemExit) as error:
-        raise ValueError(f"task {spec!r} cannot be made: {_raised(error)}") from error
+        raise ValueError(f"task {spec!r} cannot be created: {_raised(error)}") from error

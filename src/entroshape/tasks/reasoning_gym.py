@@ -1,4 +1,4 @@
-"""Any data set of the reasoning-gym package, scored by its own ``score_answer`` in a process of its own."""
+"""Any data set of the reasoning-gym package, scored by its own ``score_answer`` in a separate process."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ RESERVED = ("seed", "size")
 TEST_SEED = "test"
 """Test problems are the same whatever the run's seed, so that runs can be compared."""
 LARGEST_TEST_SHARE = 0.2
-"""Of a data set with few distinct questions, at most this share is held out."""
+"""Maximum share of the questions that is held out, for data sets with few distinct questions."""
 
 _NUMBER = re.compile(r"(?<![\w.)])[-+]?\d[\d,]*(?:\.\d+)?|\d[\d,]*(?:\.\d+)?")
 
 
 class ReasoningGymReward:
-    """The data set's own score of each answer, as a reward function for trainers.
+    """A reward function: the data set's own score of the final answer.
 
-    The answer is what :func:`extract_answer` finds. It is scored in a sandbox, with limits of time and memory: some of
-    the package's scorers evaluate the answer as Python. A scorer that raises, hangs or dies costs the answer its point,
-    with a logged warning.
+    The final answer is the result of :func:`extract_answer`. It is scored in a sandbox with limits of time and memory,
+    because some of the package's scorers evaluate it as Python. If the scorer raises, hangs or dies, the completion
+    gets reward 0, with a logged warning.
 
     Args:
         name: the data set.
-        options: its options, as ``reasoning_gym.create_dataset`` takes them.
-        workers: processes; by default one a CPU core, at most 8. They start at the first call.
-        time_limit: seconds an answer.
-        memory_limit: bytes a process may take beyond what its libraries take (Linux only).
+        options: its options, for ``reasoning_gym.create_dataset``.
+        workers: number of processes; by default one per CPU core, at most 8. They start at the first call.
+        time_limit: time limit in seconds per completion.
+        memory_limit: memory limit per process in bytes, in addition to its libraries (Linux only).
 
     Raises:
-        ValueError: the scorer evaluates answers, and the sandbox is not complete on this machine; see
+        ValueError: the scorer evaluates answers, and the sandbox is incomplete on this machine; see
             :func:`entroshape.tasks.code_evaluation.check_may_evaluate`.
     """
 
@@ -64,13 +64,13 @@ class ReasoningGymReward:
     def __call__(
         self, prompts: Sequence[Any], completions: Sequence[Completion], *, entry: Sequence[str], **columns: Any
     ) -> list[float]:
-        """The rewards, one a completion, clipped to ``[0, 1]``. No answer in the completion: 0."""
+        """The rewards, one per completion, clipped to ``[0, 1]``. A completion without final answer gets 0."""
         return [verdict.reward for verdict in self.verdicts(prompts, completions, entry=entry)]
 
     def verdicts(
         self, prompts: Sequence[Any], completions: Sequence[Completion], *, entry: Sequence[str], **columns: Any
     ) -> list[Verdict]:
-        """The rewards with the answers as :func:`extract_answer` finds them, letter for letter."""
+        """The rewards together with the final answers exactly as :func:`extract_answer` finds them."""
         entries = [json.loads(text) for text in entry]
         answers = [
             extract_answer(completion_text(completion), each["answer"])
@@ -87,15 +87,15 @@ class ReasoningGymReward:
         ]
 
     def close(self) -> None:
-        """End the processes. The next call starts new ones."""
+        """Ends the processes. The next call starts new ones."""
         self._pool.close()
 
 
 def extract_answer(text: str, expected: object = None) -> str:
-    r"""The final answer in ``text``, as a reader would take it; empty if there is none.
+    r"""The final answer in ``text``; empty if there is none.
 
-    In this order: what stands in the last ``<answer>...</answer>``; in the last ``\boxed{...}``; if ``expected`` is a
-    number, the last number; the last line that is not blank.
+    It is the contents of the last ``<answer>...</answer>``; otherwise, of the last ``\boxed{...}``; otherwise, the last
+    number if ``expected`` is a number, or the last line that is not blank if it is not.
 
     Example:
         >>> extract_answer("So: <answer> 12 </answer>"), extract_answer(r"It is \boxed{\text{red}}.")
@@ -132,7 +132,7 @@ def _last_boxed(text: str) -> str | None:
 
 
 def option_values(options: Mapping[str, str]) -> dict[str, Any]:
-    """Options of a spec, ``a=1&b=true&c=0.5&d=word&e=["%2B","-"]``: JSON where it is JSON, else text.
+    """Parses the options of a spec, ``a=1&b=true&c=0.5&d=word&e=["%2B","-"]``. Values that are not JSON are text.
 
     Example:
         >>> option_values({"min_terms": "2", "allow_negation": "True", "name": "word"})
@@ -150,14 +150,16 @@ def _parse_value(text: str) -> Any:
 
 
 def load_reasoning_gym(spec: TaskSpec, *, train_size: int, test_size: int, seed: int) -> Task:
-    """The task ``reasoning_gym:<name>`` or ``reasoning_gym:<name>?option=value&...``.
+    """Loads ``reasoning_gym:<name>`` or ``reasoning_gym:<name>?option=value&...``.
 
-    Questions are distinct and none is in both splits, so a data set that has few yields fewer than asked for; at most a
-    fifth of them are held out. Columns: ``id``, ``prompt`` (the question) and ``entry`` (the data set's entry as JSON).
+    Questions are distinct, and no question is in both splits. A data set with few distinct questions therefore gives
+    fewer problems than requested, and at most a fifth of them are held out. Columns: ``id``, ``prompt`` (the question)
+    and ``entry`` (the data set's entry as JSON).
 
     Raises:
-        ValueError: unknown data set (with the closest names) or option (with the valid ones), an option's bad value, or
-            too few distinct questions; a scorer that evaluates answers where the sandbox is not complete.
+        ValueError: the data set is unknown (the message has the closest names), an option is unknown or its value is
+            invalid, there are too few distinct questions, or the scorer evaluates answers and the sandbox is
+            incomplete.
     """
     name, options = spec.name, option_values(spec.options)
     _check(name, options)
@@ -169,7 +171,7 @@ def load_reasoning_gym(spec: TaskSpec, *, train_size: int, test_size: int, seed:
     train = [item for item in train_pool.items() if item[0] not in test][:train_size]
     if not test or not train:
         raise ValueError(
-            f"{spec.text} has only {len(test_pool | train_pool)} distinct questions: too few to hold any out"
+            f"{spec.text} has only {len(test_pool | train_pool)} distinct questions: too few to hold out any"
         )
     return Task(
         name=spec.text,
@@ -197,14 +199,14 @@ def _check(name: str, options: dict[str, Any]) -> None:
 
 
 def _distinct_entries(name: str, options: dict[str, Any], seed: str, size: int) -> dict[str, dict[str, Any]]:
-    """Question to entry, for the distinct questions among ``size`` draws."""
-    # reasoning-gym seeds its n-th entry with seed + n: neighbouring seeds would share all entries but one.
+    """Maps the distinct questions among ``size`` draws to their entries."""
+    # reasoning-gym seeds its n-th entry with seed + n, so neighbouring seeds would share all entries except one.
     number = Random(f"{name}-{seed}").getrandbits(31)
     try:
         dataset = optional_module("reasoning_gym").create_dataset(name, seed=number, size=size, **options)
     except (AssertionError, TypeError, ValueError) as error:
         raise ValueError(f"reasoning_gym:{name} does not accept the options {options}: {error}") from error
-    # A few data sets need a fifth of a second an entry: a bar appears where it takes long.
+    # A few data sets take 0.2 seconds per entry. A bar appears if it takes long.
     places = optional_module("tqdm").tqdm(range(size), desc=f"making {name}", delay=5, leave=False)
     return {entry["question"]: entry for entry in map(dataset.__getitem__, places)}
 

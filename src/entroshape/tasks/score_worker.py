@@ -1,7 +1,7 @@
 """The program of a scoring process: the scorers, and a supervisor that judges jobs with one of them in a sandbox.
 
-Run as a file, not as a module of :mod:`entroshape.tasks`, so that it holds the scorer's library and no torch. Its
-parent's side is :mod:`entroshape.tasks.workers`.
+It is run as a file and not as a module of :mod:`entroshape.tasks`, so that it loads only the scorer's library and no
+torch. The parent's side is :mod:`entroshape.tasks.workers`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from entroshape.sandbox.child import Limits
 from entroshape.sandbox.supervisor import Scorer, Supervisor
 
 SYMPY_ERRORS = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
-"""What SymPy raises at expressions that it cannot evaluate."""
+"""Errors that SymPy raises for expressions that it cannot evaluate."""
 
 
 def math_scorer() -> Scorer:
-    """Jobs ``{"gold": str, "text": str}``: 1 if the answer in ``text`` equals ``gold`` by math-verify, else 0.
+    """Scores jobs ``{"gold": str, "text": str}``: 1 if the final answer in ``text`` equals ``gold`` by math-verify.
 
-    With ``"answer": True`` the answer is named too: a right one as ``gold``, however the text writes it, a wrong one in
-    its :func:`normal_form`.
+    With ``"answer": True`` the final answer is returned too: a correct one as ``gold``, in whatever form the text has
+    it, and an incorrect one in its :func:`normal_form`.
     """
     lib = importlib.import_module("math_verify")
     targets = [lib.LatexExtractionConfig(boxed_match_priority=0), lib.ExprExtractionConfig()]
 
     def parse(text: str) -> list[Any]:
-        # No alarm of math-verify's own: it cannot interrupt SymPy inside a long C call. The parent's limit can.
+        # Without math-verify's own timeout, which cannot interrupt SymPy inside a long C call. The supervisor's can.
         return lib.parse(text, targets, parsing_timeout=None)
 
     @lru_cache(maxsize=1024)
@@ -47,17 +47,17 @@ def math_scorer() -> Scorer:
             return 1.0, job["gold"]
         return 0.0, normal_form(found) if job.get("answer") else None
 
-    # The first parse builds grammars and regular expressions for a second: not in the first answer's time.
+    # The first parse spends a second on building grammars and regular expressions, which must not count for a job.
     if score({"gold": "\\frac{1}{2}", "text": "\\boxed{0.5}"})[0] != 1:
-        raise RuntimeError("math-verify does not find 1/2 equal to 0.5")
+        raise RuntimeError("the self-test of math-verify failed: 1/2 is not equal to 0.5")
     return Scorer(score)
 
 
 def normal_form(found: list[Any]) -> str | None:
-    """One text for the ways of writing an answer, so far as plain evaluation goes; ``None``: nothing was found.
+    """One string for the different forms of a final answer, as far as plain evaluation goes; ``None`` if there is none.
 
     Args:
-        found: what math-verify parsed, an expression and its text, or a text alone.
+        found: what math-verify parsed: an expression and its text, or only a text.
     """
     if not found:
         return None
@@ -75,7 +75,7 @@ def normal_form(found: list[Any]) -> str | None:
 
 
 def reasoning_gym_scorer() -> Scorer:
-    """Jobs ``{"dataset": str, "options": dict, "answer": str, "entry": dict}``: the data set's ``score_answer``."""
+    """Scores jobs ``{"dataset": str, "options": dict, "answer": str, "entry": dict}`` by ``score_answer``."""
     lib = importlib.import_module("reasoning_gym")
 
     @lru_cache(maxsize=8)
@@ -93,7 +93,7 @@ def reasoning_gym_scorer() -> Scorer:
 
 
 def attempts_scorer() -> Scorer:
-    """Jobs ``{"attempt": str, "target": ...}``: 1 if what the sandbox forbids could be done; see :func:`attempt`."""
+    """Scores jobs ``{"attempt": str, "target": ...}``: 1 if a forbidden attempt succeeds; see :func:`attempt`."""
     return Scorer(lambda job: attempt(job["attempt"], job["target"]))
 
 
@@ -105,10 +105,10 @@ SCORERS: dict[str, Callable[[], Scorer]] = {
 
 
 def encode(value: Any) -> Any:
-    """``value`` as JSON can hold it, with tuples and keys that are no strings marked; :func:`decode` undoes it.
+    """Converts ``value`` to plain JSON, with marks for tuples and keys that are not strings; see :func:`decode`.
 
     Raises:
-        TypeError: something in ``value`` that JSON has no word for.
+        TypeError: ``value`` contains something that JSON cannot represent.
 
     Example:
         >>> decode(encode({"board": ((1, 2), [3])})) == {"board": ((1, 2), [3])}
@@ -128,7 +128,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """What :func:`encode` was given."""
+    """Reverses :func:`encode`."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if isinstance(value, dict):
@@ -141,15 +141,15 @@ def decode(value: Any) -> Any:
 
 
 def main() -> None:
-    """Arguments: the connection's file descriptor, the scorer, seconds per job, bytes beyond the start."""
+    """Arguments: file descriptor of the connection, scorer, seconds per job, bytes beyond those at the start."""
     descriptor, kind, time_limit, memory_limit = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     connection = Connection(int(descriptor))
     quiet = os.open(os.devnull, os.O_RDWR)
     os.dup2(quiet, 0)
     os.dup2(quiet, 1)
     supervisor = Supervisor(SCORERS[kind](), Limits(float(time_limit), int(memory_limit)), connection)
-    os.dup2(quiet, 2)  # whatever could not start has said so by now
+    os.dup2(quiet, 2)  # errors at the start have been printed by now
     supervisor.serve()
 
 

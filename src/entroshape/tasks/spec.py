@@ -1,4 +1,4 @@
-"""How a task is written, ``kind:name?option=value&option=value``, parsed once for all tasks."""
+"""The syntax of tasks, ``kind:name?option=value&option=value``, parsed in one place for all tasks."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 REST = "test"
-"""The option whose value is all that follows: it may be the spec of another task, with options of its own."""
+"""The option whose value is the rest of the text, because it may be the spec of another task with its own options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """A task as it is written on a command line."""
+    """A task as it is named on a command line."""
 
     text: str
-    """All of it."""
+    """The whole text."""
 
     kind: str
-    """What stands before the first colon."""
+    """The part before the first colon."""
 
     name: str = ""
-    """What stands between the colon and the question mark: a name, or the path of a file."""
+    """The part between the colon and the question mark: a name, or the path of a file."""
 
     query: str = ""
-    """What follows the question mark."""
+    """The part after the question mark."""
 
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """The options of the query, in order, as text."""
+    """The options in the query, in order, as text."""
 
 
 def parse_spec(text: str) -> TaskSpec:
-    """A spec in its parts. What they mean is left to the task.
+    """Splits a spec into its parts. The task gives them their meaning.
 
     Raises:
-        ValueError: options that are not ``name=value``, joined by ``&``; an option that stands there twice.
+        ValueError: the options are not of the form ``name=value``, joined by ``&``, or an option is given twice.
 
     Example:
         >>> spec = parse_spec("math:gsm8k?from=copies/gsm8k&test=math:aime24?from=copies/aime24")
@@ -53,7 +53,7 @@ def parse_spec(text: str) -> TaskSpec:
         if not (option and equals):
             raise ValueError(f"task {text!r}: options must look like name=value&name=value; got {query!r}")
         if option in options:
-            raise ValueError(f"task {text!r}: option {option!r} stands there twice")
+            raise ValueError(f"task {text!r}: option {option!r} is given twice")
         options[option] = value
         rest = following
     return TaskSpec(text=text, kind=kind, name=name, query=query, options=MappingProxyType(options))

@@ -1,9 +1,9 @@
-"""A small pool of scoring processes: an answer that hangs, crashes or eats memory costs its own point and nothing else.
+"""A pool of scoring processes. A completion that hangs, crashes or exhausts memory gets reward 0 and affects no other.
 
-Processes, since no thread can be stopped inside a long C call, and some scorers evaluate a model's text as Python.
-They are started as programs of their own (:mod:`entroshape.tasks.score_worker`) rather than by :mod:`multiprocessing`,
-which would import the user's script again in each of them, torch, trainer and all. Each is a supervisor that forks the
-children which judge, in a sandbox (:mod:`entroshape.sandbox`). POSIX only.
+Processes are used because a thread cannot be stopped inside a long C call, and because some scorers evaluate a model's
+text as Python. They are started as a separate program (:mod:`entroshape.tasks.score_worker`) and not by
+:mod:`multiprocessing`, which would import the user's script again in each of them, including torch and the trainer.
+Each process is a supervisor that forks judging children in a sandbox (:mod:`entroshape.sandbox`). POSIX only.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from entroshape.tasks import score_worker
 logger = logging.getLogger(__name__)
 
 START_LIMIT = 120.0
-"""Seconds that a worker may take to import its library, on a busy machine."""
+"""Seconds that a worker may take to import its library, even on a busy machine."""
 
 STARTS = 3
-"""Times that a worker is started before its death is an error."""
+"""Number of attempts to start a worker before an error is raised."""
 
 ATTEMPTS = 2
-"""Times that a job is handed to a worker: the first one may have been killed from outside."""
+"""Number of attempts at a job. The first worker may have been killed from outside."""
 
 PATIENCE = 10.0
-"""Seconds beyond a job's limit after which a worker that does not keep it is killed."""
+"""Seconds past the time limits of a job after which its worker is killed."""
 
 KEPT_VARIABLES = (
     "DYLD_LIBRARY_PATH",
@@ -55,31 +55,32 @@ KEPT_VARIABLES = (
     "PYTHONHOME",
     "TZ",
 )
-"""All that a worker gets of the environment, beside the Python path."""
+"""Environment variables that workers get, in addition to the Python path."""
 
 
 class Judgement(NamedTuple):
-    """What a scoring process says of a job."""
+    """The result of a job."""
 
     score: float
     answer: str | None
-    """The answer that was judged, equal ones written alike; ``None``: there is none, or it could not be judged."""
+    """The final answer, normalised so that equal answers are equal strings. ``None``: there is none, or it could not be
+    judged."""
 
     failure: str | None = None
-    """Why there is no verdict; the score is then 0."""
+    """Why there is no verdict, in which case the score is 0."""
 
 
 class ScoringPool:
-    """Processes that score jobs side by side, started at the first job and kept for the next ones.
+    """Processes that score jobs in parallel. They are started at the first job and then kept.
 
     Args:
         kind: the scorer, one of :data:`entroshape.tasks.score_worker.SCORERS`.
-        workers: processes; by default one a CPU core, at most 8.
-        time_limit: seconds a job may take. Then its process is killed and a new one started.
-        memory_limit: bytes a process may take beyond what its libraries take (Linux only).
+        workers: number of processes; by default one per CPU core, at most 8.
+        time_limit: time limit per job in seconds. A process that exceeds it is killed and replaced.
+        memory_limit: memory limit per process in bytes, in addition to its libraries (Linux only).
 
     Raises:
-        ValueError: an unknown kind, or a limit that is not positive.
+        ValueError: the kind is unknown, or a limit is not positive.
     """
 
     def __init__(
@@ -102,13 +103,13 @@ class ScoringPool:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """What confines the processes beyond resource limits; known once they have started."""
+        """Mechanisms that confine the processes, in addition to resource limits; known once they have started."""
         return self._workers[0].mechanisms
 
     def judge(self, jobs: Sequence[Mapping[str, Any]], *, warn: bool = True) -> list[Judgement]:
-        """Score and answer of each job, in order; 0 for a job that failed, with one logged warning for all that did.
+        """Score and final answer of each job, in order. Failed jobs get 0 and are counted in one logged warning.
 
-        A job that says ``"alone": True`` gets a process to itself, so that it can spoil no other one's verdict.
+        A job with ``"alone": True`` gets its own process, so that it cannot affect the verdicts of others.
 
         Raises:
             RuntimeError: a worker cannot start, for example because its library is missing.
@@ -129,11 +130,12 @@ class ScoringPool:
         failures = Counter(judgement.failure for judgement in judgements if judgement.failure)
         if failures and warn:
             reasons = ", ".join(f"{reason} ({count})" for reason, count in failures.most_common())
-            logger.warning("%s: %d of %d answers scored 0: %s", self._kind, failures.total(), len(jobs), reasons)
+            counts = (failures.total(), len(jobs))
+            logger.warning("%s: %d of %d completions got reward 0: %s", self._kind, *counts, reasons)
         return judgements
 
     def close(self) -> None:
-        """End the processes. The next job starts new ones."""
+        """Ends the processes. The next job starts new ones."""
         _stop_all(self._workers)
 
 
@@ -148,14 +150,14 @@ class _Worker:
         self._around: tuple[str, ...] = ()
 
     def ask(self, job: bytes) -> Judgement:
-        """The process's verdict; or 0, and the reason why there is none."""
+        """The verdict of the process, or 0 with the reason why there is no verdict."""
         for _ in range(ATTEMPTS):
             connection = self._connected()
             try:
                 connection.send_bytes(job)
                 if not connection.poll(ATTEMPTS * self.time_limit + PATIENCE):
                     self.stop()
-                    return Judgement(0.0, None, f"more than {self.time_limit:g} s")
+                    return Judgement(0.0, None, f"exceeded {self.time_limit:g} s")
                 reply = json.loads(connection.recv_bytes())
             except (EOFError, OSError):
                 self.stop()
@@ -184,9 +186,9 @@ class _Worker:
         raise RuntimeError(f"a scoring process ({self.kind}) cannot start: {said}")
 
     def _hello(self, errors: IO[bytes]) -> bytes | None:
-        """Start the process and wait for its first message; ``None``: it died, or is silent for too long."""
+        """Starts the process and waits for its first message; ``None`` if it dies or takes too long."""
         self.connection, theirs = Pipe()
-        # -P: the program's folder holds a reasoning_gym.py, which must not hide the package of that name.
+        # -P: the program's folder has a reasoning_gym.py, which must not shadow the package of that name.
         command = [sys.executable, "-P", str(Path(score_worker.__file__)), str(theirs.fileno()), self.kind]
         command += [str(self.time_limit), str(self.memory_limit)]
         under = wrapped(command)
@@ -202,7 +204,7 @@ class _Worker:
             )
         deadline = time.monotonic() + START_LIMIT
         try:
-            # In short waits, for the end of a process may go unheard while a copy of its end of the pipe is open.
+            # Short waits: the end of the process can go unnoticed while a copy of its end of the pipe is open.
             while not self.connection.poll(0.05):
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     return None
@@ -211,7 +213,7 @@ class _Worker:
             return None
 
     def stop(self) -> None:
-        """Kill the process, if there is one, and wait for its end."""
+        """Kills the process, if there is one, and waits for its end."""
         if self.connection is not None:
             self.connection.close()
         if self.process is not None:
@@ -221,20 +223,20 @@ class _Worker:
 
 
 def _environment() -> dict[str, str]:
-    """A worker's environment: nothing of the user's, whose secrets often stand there, but what Python starts with."""
+    """The environment of a worker: what Python needs to start, and no other variables, which often hold secrets."""
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     ours = Path(score_worker.__file__).parents[2]
     path = [
         str(ours),
         *(os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry),
     ]
-    # One thread for numerical libraries: on a large machine their stacks and buffers alone would fill the limit.
+    # One thread for numerical libraries: on a large machine, their stacks and buffers would exceed the memory limit.
     return kept | {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _tail(errors: IO[bytes]) -> str:
     errors.seek(0)
-    return errors.read().decode(errors="replace").strip()[-2000:] or f"nothing heard for {START_LIMIT:g} s"
+    return errors.read().decode(errors="replace").strip()[-2000:] or f"no reply for {START_LIMIT:g} s"
 
 
 def _stop_all(workers: Sequence[_Worker]) -> None:
