@@ -35,7 +35,7 @@ def test_options_of_another_shape_are_refused(query):
 
 
 def test_an_option_that_stands_there_twice_is_refused():
-    with pytest.raises(ValueError, match="option 'a' stands there twice"):
+    with pytest.raises(ValueError, match="option 'a' is given twice"):
         parse_spec("reasoning_gym:x?a=1&a=2")
 
 
