@@ -291,9 +291,7 @@ def test_the_task_names_the_kinds_of_its_tokens_and_is_hard_unless_told_otherwis
 
 @pytest.mark.parametrize("query", ["level=harder", "levels=hard", "hard", "level=", "level=hard&level=easy"])
 def test_another_query_is_refused(query):
-    refused = (
-        r"countdown_search takes level=easy, level=middle, level=hard|must look like name=value|is given twice"
-    )
+    refused = r"countdown_search takes level=easy, level=middle, level=hard|must look like name=value|is given twice"
     with pytest.raises(ValueError, match=refused):
         load_task(f"countdown_search?{query}")
 
