@@ -167,7 +167,7 @@ def test_nothing_else_converts_steps_and_updates():
 
 def test_options_of_a_bundled_model_are_defaults_of_the_command_line_and_of_it_alone(tmp_path):
     own, _ = parse_train(["--task", "countdown_search"])
-    assert (own.steps, own.dynamic_sampling, own.old_logprobs, own.threads) == (80, False, "sampler", 2)
+    assert (own.steps, own.dynamic_sampling, own.old_logprobs) == (60, False, "sampler")
     told, _ = parse_train(["--task", "countdown_search", "--steps", "100", "--dynamic-sampling", "True"])
     assert (told.steps, told.dynamic_sampling, told.old_logprobs) == (100, True, "sampler")
     path = written(tmp_path, "task: countdown_search\nsteps: 100")

@@ -30,7 +30,7 @@ BUNDLED_MODELS: Mapping[str, BundledModel] = {
     "countdown-search": BundledModel(
         "countdown_search",
         1.5e-4,
-        MappingProxyType({"steps": 80, "dynamic_sampling": False, "old_logprobs": "sampler", "threads": 2}),
+        MappingProxyType({"steps": 60, "dynamic_sampling": False, "old_logprobs": "sampler"}),
     ),
 }
 

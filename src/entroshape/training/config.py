@@ -63,8 +63,8 @@ class TrainConfig:
 
     model: str = option("start", default=BUNDLED)
     """Hub id, local directory, or the name of a bundled model (countdown-tiny or countdown-search). bundled: the one
-    made for the task. On the command line, countdown-search has other defaults for some options: --steps 80,
-    --dynamic-sampling False, --old-logprobs sampler and --threads 2."""
+    made for the task. On the command line, countdown-search has other defaults for some options: --steps 60,
+    --dynamic-sampling False and --old-logprobs sampler."""
 
     method: str = option("run", default="gtpo")
     """Credit-assignment method: gtpo, grpo_s, grpo, dapo, dapo_forking, or a control (gtpo_uniform, gtpo_random,
