@@ -72,7 +72,7 @@ def copy(finished, tmp_path):
 def test_a_finished_run_that_is_resumed_changes_nothing(copy, capsys):
     before = contents(copy.path)
     assert main(["train", f"--resume={copy.path}"]) == 0
-    assert "is finished: nothing is left to do" in capsys.readouterr().out
+    assert "is already finished" in capsys.readouterr().out
     assert contents(copy.path) == before
 
 
@@ -219,7 +219,7 @@ def test_two_ranks_resume_to_what_two_ranks_would_have_made(tmp_path):
         (alone / "report.html").unlink()
         shutil.rmtree(alone / "checkpoints/checkpoint-8")
         said.append(ranks(1, f"--resume={alone}").stdout)
-    assert "2 processes wrote the checkpoint, 1 process resume" in said[0]
+    assert "checkpoint was written by 2 processes and is resumed by 1 process" in said[0]
     assert outcome(RunDirectory.open(tmp_path / "one")) == outcome(RunDirectory.open(tmp_path / "again"))
 
 

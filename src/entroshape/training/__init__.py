@@ -1,4 +1,4 @@
-"""The main job: train a policy on a task with a method, from one set of options, into one run directory."""
+"""Training: trains a policy on a task with a method, from one set of options, into a run directory."""
 
 from entroshape.training.config import TrainConfig
 

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: metrics, rollouts, checkpoint marks, and a progress bar."""
+"""Output of a running training: metrics, rollouts, checkpoint marks, and a progress bar."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FROM_TRL = {
 
 
 class StepProgress:
-    """A bar with the step, the success rate, the entropy and the time left; plain lines where there is no terminal."""
+    """A progress bar with step, success rate, entropy and time left; plain lines if there is no terminal."""
 
     def __init__(self, steps: int, console: Console) -> None:
         self._steps, self._console = steps, console
@@ -81,7 +81,7 @@ class StepProgress:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar of its own for something beside training; gives the function that moves it on: (done, total)."""
+        """A second progress bar, such as for an evaluation; yields the function ``(done, total)`` that updates it."""
         bar = self._bar.add_task(name, total=None, note="")
         if not self._console.is_terminal:
             self._console.print(name, soft_wrap=True)
@@ -90,14 +90,14 @@ class StepProgress:
 
 
 class RunRecorder(TrainerCallback):
-    """Writes a training run into its directory: one line of metrics a step, rollouts now and then, whole checkpoints.
+    """Writes a training run into its directory: metrics of every step, rollouts, and marks of complete checkpoints.
 
     Args:
-        run: where to.
-        config: the run's options: how many optimizer updates make a step, and whose rollouts are kept.
-        tokenizer: turns token ids into what people read.
-        progress: shown each step's metrics.
-        token_kinds: the task's; names the kinds of the rollouts' tokens.
+        run: the run directory.
+        config: the options of the run.
+        tokenizer: decodes token ids.
+        progress: shows the metrics of each step.
+        token_kinds: the task's function that names the kinds of tokens, if it has one.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class RunRecorder(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        """One line of metrics; a loss that is not finite ends the run."""
+        """Writes one line of metrics. A metric that is not finite ends the run."""
         if not state.is_world_process_zero or "loss" not in logs:
             return
         step = self._config.steps_of(state.global_step)
@@ -134,7 +134,7 @@ class RunRecorder(TrainerCallback):
         self._progress.update(metrics)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Marks a checkpoint as whole, once every process has written its part."""
+        """Marks a checkpoint as complete when every process has written its part."""
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             self._run.mark_checkpoint_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")
@@ -142,7 +142,7 @@ class RunRecorder(TrainerCallback):
             self._run.remove_checkpoints_before_last(2)
 
     def on_rollouts(self, record: StepRecord) -> None:
-        """Keeps the rollouts of a step with their credit, token by token."""
+        """Writes the rollouts of a step, with the credit of every token, if this step is kept."""
         step, every = record.step, self._config.rollouts_every
         if every and (step == 1 or step % every == 0):
             self._run.write_rollouts(step, rollout_rows(record, step, self._tokenizer, self._token_kinds))
@@ -151,10 +151,10 @@ class RunRecorder(TrainerCallback):
 def rollout_rows(
     record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase, token_kinds: TokenKinds | None = None
 ) -> list[dict[str, Any]]:
-    """One row a response that has a reward: tokens, entropy, shaped reward, advantage, outcome, kinds of tokens.
+    """One row per completion with a reward: tokens, entropy, shaped reward, advantage, outcome, kinds of tokens.
 
     Raises:
-        ValueError: ``token_kinds`` did not return one text per token.
+        ValueError: ``token_kinds`` did not return one string per token.
     """
     rows, credit = [], record.credit.per_token(record.mask)
     for i, live in enumerate(record.mask):

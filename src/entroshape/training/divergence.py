@@ -1,4 +1,4 @@
-"""Training that diverged: noticed before weights that are not finite are saved, and said in one sentence."""
+"""Detects diverged training before non-finite weights are saved, and reports it in one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from entroshape.runs import RunDirectory
 from entroshape.runs.checkpoints import updates_in
 
 PROBE = 32
-"""Tokens that a model is asked about when training has failed: are its logits numbers?"""
+"""Number of tokens in the test of a model's logits after training has failed."""
 
 
 class DivergedError(RuntimeError):
@@ -31,16 +31,16 @@ class DivergedError(RuntimeError):
             else "There is no checkpoint to return to"
         )
         super().__init__(
-            f"training diverged in step {step}: {cause}. {good}. Resuming the run would repeat this: start another one "
+            f"training diverged in step {step}: {cause}. {good}. Resuming the run would repeat this: start a new run "
             "with a lower learning_rate or max_grad_norm"
         )
 
 
 class FiniteWeights(TrainerCallback):
-    """Stops the run when an update leaves weights that are not finite, before they are logged, sampled from or saved.
+    """Stops the run when an update makes weights non-finite, before they are logged, sampled from or saved.
 
     Args:
-        run: whose checkpoints the message names.
+        run: the run; the message names its last checkpoint.
         steps_of: from optimizer updates to whole steps.
     """
 
@@ -50,14 +50,14 @@ class FiniteWeights(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Raises ``DivergedError`` if a weight that is trained is not finite."""
+        """Raises ``DivergedError`` if a trained weight is not finite."""
         if not weights_are_finite(model):
             cause = f"weights are not finite after optimizer update {state.global_step}"
             raise DivergedError(self._run, self._steps_of(state.global_step - 1) + 1, cause, self._steps_of)
 
 
 def weights_are_finite(model: nn.Module) -> bool:
-    """Whether all weights of this process that are trained are finite numbers."""
+    """Whether all trained weights of this process are finite."""
     weights = [weight.detach() for weight in model.parameters() if weight.requires_grad and weight.numel()]
     return bool(torch.isfinite(get_total_norm(weights, norm_type=math.inf)))
 
@@ -66,10 +66,10 @@ def weights_are_finite(model: nn.Module) -> bool:
 def divergence_explained(
     trainer: ShapedGRPOTrainer, run: RunDirectory, steps_of: Callable[[int], int]
 ) -> Iterator[None]:
-    """Training in here that fails because the model gives no numbers any more says so.
+    """Explains failures of the training inside this context that are due to non-finite logits.
 
-    Weights that are finite and huge overflow on the way to the logits; sampling from those fails with a message about
-    probabilities, or a check of entropies does.
+    Huge but finite weights overflow in the forward pass. Sampling then fails with a message about probabilities, or a
+    check of entropies fails.
     """
     try:
         yield
@@ -84,7 +84,7 @@ def divergence_explained(
 
 
 def gives_numbers(trainer: ShapedGRPOTrainer) -> bool:
-    """Whether the model's logits on a few tokens are finite; assumed of a model that is spread over processes."""
+    """Whether the model's logits on a few tokens are finite; assumed for a model that is sharded over processes."""
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return True
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -93,7 +93,7 @@ def gives_numbers(trainer: ShapedGRPOTrainer) -> bool:
         with torch.no_grad():
             logits = model(input_ids=tokens[None]).logits
         return not bool(logits.float().log_softmax(dim=-1).isnan().any())
-    except RuntimeError:  # a device that has failed answers nothing; the first error stands
+    except RuntimeError:  # a failed device computes nothing; the first error is reported
         return True
 
 

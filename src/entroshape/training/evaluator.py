@@ -1,4 +1,4 @@
-"""Evaluations of a run: before, on the way and after, each of the weights of its step."""
+"""Evaluations of a run: before, during and after training, each with the weights of its step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from entroshape.training.config import TrainConfig
 
 
 class Evaluator(TrainerCallback):
-    """Evaluates the policy on held-out problems, on the main process, without touching the training's random state."""
+    """Evaluates the policy on held-out problems, on the main process, without changing the random state of training."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Evaluator(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A resumed run whose checkpoint lacks its evaluation makes that first; the weights are loaded by now."""
+        """In a resumed run, makes the evaluation of its checkpoint if it is missing. The weights are loaded by now."""
         if state.global_step:
             self._evaluate_if_due(state)
 
@@ -49,7 +49,7 @@ class Evaluator(TrainerCallback):
             self.evaluate(step)
 
     def evaluate(self, step: int) -> None:
-        """Samples answers to the held-out problems and writes them with their metrics, unless they are there."""
+        """Samples completions for the held-out problems and writes them with their metrics, unless they exist."""
         state = PartialState()
         if state.is_main_process and step not in self._run.evaluation_steps():
             with self._progress.phase(f"evaluating at step {step}") as progress:

@@ -1,4 +1,4 @@
-"""TrainConfig from a YAML file, checked option by option."""
+"""Loads a TrainConfig from a YAML file and checks every option."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from entroshape.runs.reading import read_yaml
 from entroshape.training.config import TrainConfig
 
 OF_EVERY_RUN = ("task", "model", "method", "steps", "seed")
-"""Options that stand in every run's ``config.yaml``, whichever version wrote it."""
+"""Options that the ``config.yaml`` of every run has, whichever version wrote it."""
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
-    """A :class:`TrainConfig` from a YAML file of its options, with ``overrides`` on top.
+    """Loads a :class:`TrainConfig` from a YAML file of its options; ``overrides`` take precedence.
 
     Raises:
-        ValueError: naming the file and the option: not a mapping, an unknown option, a value of the wrong type.
+        ValueError: the file is not a mapping, an option is unknown, or a value has the wrong type. The message names
+            the file and the option.
     """
     path = Path(path)
     if not path.exists():
@@ -32,15 +33,15 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold options, one 'name: value' per line; got {type(content).__name__}")
     if content.pop("environment", None) is not None:
-        content.pop("output", None)  # a run's own config.yaml: its options start another run, elsewhere
+        content.pop("output", None)  # the config.yaml of a run: its options start another run in another directory
     return config_from({**content, **(overrides or {})}, str(path))
 
 
 def load_run_config(path: str | Path) -> TrainConfig:
-    """The options of a run from its own ``config.yaml``, which holds them all.
+    """Loads the options of a run from its ``config.yaml``.
 
     Raises:
-        ValueError: naming the file: it is empty, is another file than a run wrote, or as :func:`load_config`.
+        ValueError: the file is not the ``config.yaml`` of a run, or as for :func:`load_config`.
     """
     path = Path(path)
     content = read_yaml(path)
@@ -51,15 +52,15 @@ def load_run_config(path: str | Path) -> TrainConfig:
 
 
 def config_from(options: Mapping[str, Any], source: str) -> TrainConfig:
-    """A :class:`TrainConfig` from plain values, checked option by option.
+    """Builds a :class:`TrainConfig` from plain values and checks every option.
 
     Raises:
-        ValueError: a value of the wrong type or range, naming ``source`` and the option.
+        ValueError: a value has the wrong type or is out of range. The message names ``source`` and the option.
     """
     kinds = get_type_hints(TrainConfig)
     for name, value in options.items():
         if name not in kinds:
-            raise ValueError(f"{source}: unknown option {shown(name)}; there are {', '.join(kinds)}")
+            raise ValueError(f"{source}: unknown option {shown(name)}; choose from {', '.join(kinds)}")
         try:
             TypeAdapter(kinds[name]).validate_python(value, strict=True)
         except ValidationError as error:

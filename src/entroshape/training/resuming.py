@@ -1,4 +1,4 @@
-"""Resuming a run: from which checkpoint, on how many processes, and what to do when nothing is left to train."""
+"""Resuming a run: the choice of the checkpoint, other numbers of processes, and runs with nothing left to train."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from entroshape.training.saving import check_checkpoint
 
 
 class NothingLeftToTrain(TrainerCallback):
-    """Ends the training of a run that is resumed at its last step, before the update that transformers would make.
+    """Ends the training of a run that is resumed at its last step, before transformers makes another update.
 
-    By then the checkpoint's weights are loaded, whichever way the model is spread over processes.
+    The weights of the checkpoint are loaded by then, however the model is sharded over processes.
     """
 
-    class Reached(Exception):  # noqa: N818 - no error: it leaves transformers' loop
+    class Reached(Exception):  # noqa: N818 - not an error: it leaves transformers' loop
         """The weights are those of the last step."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Raises ``Reached`` if all updates are made."""
+        """Raises ``Reached`` if all updates have been made."""
         if state.global_step >= state.max_steps:
             raise self.Reached
 
 
 class OtherProcesses(TrainerCallback):
-    """Draws of its own for a process whose random state the checkpoint does not hold.
+    """Seeds processes if the run is resumed on another number of processes.
 
-    A checkpoint holds one random state per process that wrote it. On another number of processes the run continues,
-    deterministically, with other draws than those that the same processes would have made.
+    A checkpoint has one random state per process that wrote it. On another number of processes, the run continues
+    deterministically, but with other random draws than an uninterrupted run.
 
     Args:
-        checkpoint: what the run is resumed from.
-        seed: of the run.
+        checkpoint: the checkpoint that the run resumes from.
+        seed: the seed of the run.
     """
 
     def __init__(self, checkpoint: Path, seed: int) -> None:
@@ -55,14 +55,14 @@ class OtherProcesses(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Seeds this process by the run's seed, the step and its rank, if it has no random state to load."""
+        """Seeds this process from the run's seed, the step and its rank, if the checkpoint has no state for it."""
         if _random_states(self._checkpoint) != args.world_size:
             key = f"{self._seed}/{state.global_step}/{args.process_index}"
             set_seed(random.Random(key).getrandbits(31))
 
 
 def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Path | None:
-    """The last whole checkpoint; what was written past it is forgotten, because it will be done again."""
+    """Finds the last complete checkpoint, and deletes what was written after it, because it will be repeated."""
     checkpoint, state = run.latest_checkpoint(), PartialState()
     step = config.steps_of(updates_in(checkpoint)) if checkpoint else 0
     if state.is_main_process:
@@ -73,13 +73,14 @@ def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Pa
         console.print(
             f"resuming from step {step} ({checkpoint.name})"
             if checkpoint
-            else "starting over: there is no checkpoint yet"
+            else "starting from the beginning: there is no checkpoint yet"
         )
         wrote = _random_states(checkpoint) if checkpoint else state.num_processes
         if wrote != state.num_processes:
             console.print(
-                f"warning: {_counted(wrote)} wrote the checkpoint, {_counted(state.num_processes)} resume it: the run "
-                "continues with the same prompts, but its draws differ from those of an uninterrupted run",
+                f"warning: the checkpoint was written by {_counted(wrote)} and is resumed by "
+                f"{_counted(state.num_processes)}. The run continues with the same prompts, but its random draws "
+                "differ from those of an uninterrupted run",
                 soft_wrap=True,
             )
     state.wait_for_everyone()
@@ -88,9 +89,9 @@ def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Pa
 
 @cache
 def load_onto_numbered_cpus() -> None:
-    """Lets ``torch.load`` put tensors on ``cpu:0``, as accelerate calls a rank's CPU; torch knows ``cpu`` alone.
+    """Lets ``torch.load`` put tensors on ``cpu:0``, accelerate's name for a rank's CPU; torch knows only ``cpu``.
 
-    Once per process: torch keeps its packages in order, and cannot compare two of the same place.
+    This must run only once per process, because torch sorts its packages and cannot compare two of equal priority.
     """
     torch.serialization.register_package(
         9, lambda storage: None, lambda storage, location: storage if location.startswith("cpu:") else None
@@ -98,13 +99,13 @@ def load_onto_numbered_cpus() -> None:
 
 
 def train_from(trainer: ShapedGRPOTrainer, checkpoint: Path | None) -> None:
-    """Trains up to the last step; a run that has got there already trains nothing, and has its weights loaded."""
+    """Trains up to the last step. If the checkpoint is from the last step, this only loads its weights."""
     with suppress(NothingLeftToTrain.Reached):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
 def _random_states(checkpoint: Path) -> int:
-    """How many processes wrote the checkpoint."""
+    """The number of processes that wrote the checkpoint."""
     return len(list(checkpoint.glob("rng_state*.pth")))
 
 

@@ -1,4 +1,4 @@
-"""``train``: the whole main job, from options to a run directory with its report."""
+"""``train``: a complete training run, from options to a run directory with its report."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ from entroshape.training.trackers import keep_tensorboard
 
 
 def train(config: TrainConfig, *, resume: str | Path | None = None, console: Console | None = None) -> RunDirectory:
-    """Trains as ``config`` says, evaluating on held-out problems before and after, and writes the report.
+    """Trains a model, evaluates it on held-out problems before and after training, and writes the report.
 
     Args:
         config: all options.
-        resume: a run directory to go on with, from its last whole checkpoint; ``config`` is then the run's own.
-        console: where to show progress.
+        resume: a run directory to resume from its last complete checkpoint; ``config`` must be its own options.
+        console: where progress is shown.
 
     Returns:
         The run directory.
 
     Raises:
-        ValueError: an option that does not fit the task, the model or the machine; another process that trains the run.
+        ValueError: an option does not fit the task, the model or the machine, or another process is training this run.
         DivergedError: weights, gradients or logits are no longer finite.
-        RuntimeError: a reward function that failed, naming the step; the last checkpoint stays good.
+        RuntimeError: the reward function failed; the message names the step. The last checkpoint remains valid.
     """
     console = console or PlainConsole()
     if threads := config.threads or (1 if config.model in BUNDLED_MODELS else None):
@@ -70,7 +70,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
             run = _opened(resume, state, stack)
             if run.is_finished(config.steps):
                 if state.is_main_process:
-                    console.print(f"{run.path} is finished: nothing is left to do", soft_wrap=True)
+                    console.print(f"{run.path} is already finished", soft_wrap=True)
                 return run
             return _carried_out(config, state, console, lambda: run, resumed=True)
         return _carried_out(config, state, console, lambda: _created(config, state, stack), resumed=False)
@@ -79,7 +79,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
 def _carried_out(
     config: TrainConfig, state: PartialState, console: Console, directory: Callable[[], RunDirectory], *, resumed: bool
 ) -> RunDirectory:
-    # What cannot work is refused before anything is written.
+    # Everything that cannot work is refused before anything is written.
     task = _task(config)
     arguments = engine_arguments(config, task, state.num_processes)
     model, tokenizer = load_model(config.model)
@@ -91,7 +91,7 @@ def _carried_out(
     checkpoint = resume_point(run, config, console) if resumed else None
     trained = checkpoint is not None and updates_in(checkpoint) >= arguments.max_steps
     if trained:
-        arguments.report_to = []  # a tracker would be told of a run without a step
+        arguments.report_to = []  # otherwise a tracker would record a run without steps
 
     with StepProgress(config.steps, console) as progress:
         recorder = RunRecorder(run, config, tokenizer, progress, task.token_kinds)
@@ -128,10 +128,10 @@ def _carried_out(
 
 
 def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> ShapedGRPOConfig:
-    """The engine's own settings for ``config``: what a TRL script would pass by hand, but for the output directory.
+    """The engine's settings for ``config``, as a TRL script would pass them, except for the output directory.
 
     Raises:
-        ValueError: a method, an option or a batch geometry that does not work; a tracker that is not installed.
+        ValueError: the method, an option or the batch sizes are invalid, or the tracker is not installed.
     """
     if config.report_to != "none" and find_spec(config.report_to) is None:
         raise ValueError(f"report_to: {config.report_to} is not installed; pip install {config.report_to}")
@@ -170,11 +170,11 @@ def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> Shaped
 def _next_command(run: RunDirectory, config: TrainConfig) -> str:
     other = "dapo" if config.method != "dapo" else "gtpo"
     plain = " --method-options" if config.method_options else ""
-    # Started by make, the command lies in an environment that is not on the path.
+    # If make started the command, its environment is not on the path.
     started = sys.argv[0] if Path(sys.argv[0]).name == "entroshape" else "python -m entroshape"
     command = "entroshape" if shutil.which("entroshape") else started
     return (
-        "next, hold it against another method from the same weights on the same prompts:\n"
+        "next, train another method from the same weights on the same prompts and compare:\n"
         f"  {command} train --config {run.path}/config.yaml --method {other}{plain}"
     )
 
@@ -184,7 +184,7 @@ def _named(config: TrainConfig) -> RunDirectory:
 
 
 def _opened(resume: str | Path, state: PartialState, stack: ExitStack) -> RunDirectory:
-    """The run to be resumed, held by the main process."""
+    """Opens the run to resume; the main process holds its lock."""
     if state.is_main_process:
         run = RunDirectory.open(resume)
         stack.enter_context(run.hold())
@@ -194,12 +194,12 @@ def _opened(resume: str | Path, state: PartialState, stack: ExitStack) -> RunDir
 
 
 def _created(config: TrainConfig, state: PartialState, stack: ExitStack) -> RunDirectory:
-    """A new run, the same on every process: the main one makes and holds it, and tells the others where."""
+    """Creates a run. The main process creates and locks it, and tells the others the path."""
     paths = [""]
     if state.is_main_process:
         run = RunDirectory.create(config.output) if config.output else _named(config)
         stack.enter_context(run.hold())
-        RunDirectory.create(run.path)  # once more: another command may have begun a run here a moment ago
+        RunDirectory.create(run.path)  # again: another command may have started a run here a moment ago
         run.write_config(config.to_dict())
         paths = [str(run.path)]
     broadcast_object_list(paths)
@@ -207,7 +207,7 @@ def _created(config: TrainConfig, state: PartialState, stack: ExitStack) -> RunD
 
 
 def _save_model(trainer: ShapedGRPOTrainer, run: RunDirectory, state: PartialState) -> None:
-    """Writes ``model/`` as a whole or not at all."""
+    """Writes ``model/`` atomically."""
     aside = run.path / ".model.aside"
     if state.is_main_process:
         shutil.rmtree(aside, ignore_errors=True)

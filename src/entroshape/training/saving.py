@@ -1,4 +1,4 @@
-"""Checkpoints and models on the disk: what cannot be written or read is one sentence that names it."""
+"""Writes and checks checkpoints and models; errors are one sentence that names the file or directory."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from entroshape.printable import one_line, shown
 from entroshape.runs.checkpoints import updates_in
 from entroshape.runs.reading import read_json
 
-HOLDS = {
+EXPECTED_KEYS = {
     "optimizer.pt": {"state", "param_groups"},
     "scheduler.pt": {"last_epoch"},
     "rng_state.pth": {"python", "numpy", "cpu"},
 }
-"""Files of a checkpoint that torch wrote, and what is in each."""
+"""Files of a checkpoint that torch wrote, with the keys that each must have."""
 
 
 class SavingTrainer(ShapedGRPOTrainer):
-    """The trainer, naming the checkpoint that it could not write."""
+    """The trainer, with errors that name the checkpoint that could not be written."""
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with saving(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"):
@@ -36,10 +36,10 @@ class SavingTrainer(ShapedGRPOTrainer):
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Names the directory ``path`` in what goes wrong while libraries write into it.
+    """Names the directory ``path`` in errors that are raised while libraries write into it.
 
     Raises:
-        OSError: each library has its own words for a full disk, so the space that is left stands beside them.
+        OSError: writing failed. Libraries word a full disk differently, so the message adds the free space.
     """
     try:
         yield
@@ -47,21 +47,21 @@ def saving(path: Path) -> Iterator[None]:
         place = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
         raise OSError(
             f"{path} cannot be written: {one_line(str(error))} ({shutil.disk_usage(place).free / 1e6:.1f} MB are free "
-            "there); what was whole before still is, and the run can be resumed"
+            "there); files that were complete are intact, and the run can be resumed"
         ) from error
 
 
 def check_checkpoint(checkpoint: Path) -> None:
-    """Refuses a checkpoint with a file that cannot be loaded, before anything is done with it.
+    """Refuses a checkpoint with a file that cannot be loaded, before the run is changed.
 
-    Every byte of what torch wrote is read once, against the checksums in it; no pickled code is run.
+    Files that torch wrote are read completely and compared with their checksums. No pickled code is run.
 
     Raises:
-        ValueError: naming the file.
+        ValueError: a file cannot be loaded; the message names it.
     """
     state = read_json(checkpoint / "trainer_state.json")
     if not isinstance(state, dict) or state.get("global_step") != updates_in(checkpoint):
-        raise ValueError(f"{checkpoint / 'trainer_state.json'} is not the state of {checkpoint.name}; {_ADVICE}")
+        raise ValueError(f"{checkpoint / 'trainer_state.json'} does not belong to {checkpoint.name}; {_ADVICE}")
     for file in sorted(checkpoint.iterdir()):
         if file.suffix in (".pt", ".pth"):
             _check_torch_file(file)
@@ -83,13 +83,13 @@ def _check_torch_file(file: Path) -> None:
         if broken is not None:
             raise ValueError(f"the checksum of {broken} is wrong")
         with safe_globals():
-            # Tensors are read when they are used, and none is.
+            # Tensors are read on use, and none is used here.
             content = torch.load(file, map_location="meta", weights_only=True, mmap=True)
     except Exception as error:
-        # A damaged archive or pickle raises whatever its bytes lead to.
+        # A damaged archive or pickle can raise anything.
         raise ValueError(
             f"{file} cannot be loaded: {type(error).__name__}: {one_line(str(error))[:200]}; {_ADVICE}"
         ) from error
-    missing = HOLDS.get(file.name, set()) - (content.keys() if isinstance(content, dict) else set())
+    missing = EXPECTED_KEYS.get(file.name, set()) - (content.keys() if isinstance(content, dict) else set())
     if missing:
-        raise ValueError(f"{file} holds no {sorted(missing)[0]!r}; got {shown(content)}; {_ADVICE}")
+        raise ValueError(f"{file} lacks {sorted(missing)[0]!r}; got {shown(content)}; {_ADVICE}")

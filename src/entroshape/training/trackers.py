@@ -1,4 +1,4 @@
-"""Where trackers write: TensorBoard's files go into the run's directory."""
+"""Makes TensorBoard write into the run directory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from entroshape.runs.checkpoints import updates_in
 
 
 def keep_tensorboard(trainer: Trainer, run: RunDirectory, checkpoint: Path | None) -> None:
-    """Makes TensorBoard write to ``<run>/tensorboard``, if the trainer reports to it; call it on the main process.
+    """Makes TensorBoard write to ``<run>/tensorboard``, if the trainer reports to it. Call it on the main process.
 
-    ``TENSORBOARD_LOGGING_DIR``, transformers' own setting, goes first where it is set.
+    ``TENSORBOARD_LOGGING_DIR``, transformers' own setting, takes precedence.
 
     Args:
-        trainer: before its training starts.
-        run: whose directory.
-        checkpoint: what a resumed run goes on from. What was logged past it is taken back, because it is done again.
+        trainer: the trainer, before its training starts.
+        run: the run that is logged.
+        checkpoint: the checkpoint that the run resumes from, if any. Entries after it are removed, because those
+            updates are repeated.
     """
     again = updates_in(checkpoint) + 1 if checkpoint else None
     for callback in trainer.callback_handler.callbacks:

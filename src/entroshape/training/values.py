@@ -1,4 +1,4 @@
-"""Values of options as people write them on a command line."""
+"""Parses values of options on a command line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from entroshape.printable import one_line, shown
 
 
 def parse_value(text: str) -> Any:
-    """A number, ``true``, ``false``, ``null``, ``[list]`` or ``{map}`` as YAML reads it; anything else is text.
+    """Parses a number, ``true``, ``false``, ``null``, ``[list]`` or ``{map}`` as YAML; everything else is text.
 
     Raises:
-        ValueError: brackets or quotes that do not close.
+        ValueError: brackets or quotes are not closed.
 
     Example:
         >>> [parse_value(text) for text in ("0.2", "1e-4", "false", "row", "[0.2, 0.28]")]
@@ -24,7 +24,7 @@ def parse_value(text: str) -> Any:
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         why = getattr(error, "problem", None) or one_line(str(error))
         raise ValueError(f"{shown(text)} is not a value: {why}") from error
-    if isinstance(value, str):  # YAML takes 1e-4, without a point, for text
+    if isinstance(value, str):  # YAML 1.1 reads 1e-4, without a decimal point, as text
         try:
             return float(value)
         except ValueError:
