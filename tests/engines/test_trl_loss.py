@@ -44,8 +44,11 @@ def test_the_engines_loss_and_gradient_are_the_methods_surrogate(tmp_path, metho
     assert found.abs().max() > 0
     torch.testing.assert_close(found, gradients(trainer, surrogate(trainer, output)[0]), atol=1e-6, rtol=1e-4)
     logged = trainer._metrics["train"]
-    if trainer.method.surrogate.ratio == "token" and trainer.method.surrogate.aggregation == "token_mean":
-        assert logged["clip_ratio/low_mean"][-1] == pytest.approx(diagnostics["clip_low"].item(), abs=1e-6)
+    # Shares of tokens where a token has a ratio, of responses where a response has one.
+    for side in ("low", "high"):
+        if trainer.method.surrogate.ratio != "token" or trainer.method.surrogate.aggregation == "token_mean":
+            expected_share = pytest.approx(diagnostics[f"clip_{side}"].item(), abs=1e-6)
+            assert logged[f"clip_ratio/{side}_mean"][-1] == expected_share
     assert {"clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean"} <= set(logged)
 
 
