@@ -63,9 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("ENTROSHAPE_TRACEBACK"):
             raise
-        said = one_line(str(error)) or type(error).__name__
+        said = one_line(_reason(error)) or type(error).__name__
         print(f"entroshape: {said}\n(ENTROSHAPE_TRACEBACK=1 shows where)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | ImportError) else 1
+
+
+def _reason(error: Exception) -> str:
+    """The message of an error; the system's own names the file first and leaves out the number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def _train(arguments: list[str]) -> int:

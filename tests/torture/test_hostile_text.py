@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import sys
 import threading
 import unicodedata
@@ -16,9 +17,11 @@ from chromium import needs_browser
 from figures import FULL, amount, record
 from hostile_text import LONG, MARKUP, NUL, SCRIPTS, SURROGATES, TEXTS
 
+from entroshape.assets import bundled_model_path
 from entroshape.cli import main
 from entroshape.evaluation import evaluation_metrics
 from entroshape.experiments import Comparison, parse_arms
+from entroshape.experiments.comparison import write_comparison
 from entroshape.experiments.page import write_page
 from entroshape.report import write_report
 from entroshape.runs import RunDirectory
@@ -214,9 +217,76 @@ def colours(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
+def check_terminal(name, cases):
+    wrong, tried = {}, 0
+    for arguments, statuses in cases:
+        text, status = said(arguments)
+        tried += 1
+        if status not in statuses or controls(text) or "\x1b[5" in text or "Traceback" in text:
+            wrong[ascii(arguments)] = (status, controls(text), ascii(text[-300:]))
+    record(f"hostile_{name}", commands=tried, control_sequences_that_arrived=0 if not wrong else len(wrong))
+    assert not wrong, wrong
+
+
 def as_name(text):
     """The text as a file's name; one of 255 bytes at most, without slashes."""
     return text.replace("/", "-").replace("\0", "")[:60] or "x"
+
+
+def wrong_names(name, run):
+    """Commands that have to quote what they refuse."""
+    return [
+        ["inspect", name], ["inspect", run, name], ["report", name], ["train", "--resume", name],
+        ["train", "--config", name], ["train", f"--task=jsonl:{name}"], ["train", f"--method={name}"],
+        ["train", "--method-options", f"{name}=1"], ["train", f"--reward={name}:f"], ["eval", f"--task={name}"],
+        ["eval", f"--model=./{name}"], ["eval", "--nope", name], ["compare", "--methods", f"gtpo:axis={name}"],
+        ["compare", "--methods=gtpo", f"--launcher={name}"], ["compare", f"--sweep={name}"], [name],
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_no_control_sequence_of_a_rollout_a_run_or_a_path_reaches_the_terminal(tmp_path, monkeypatch, colours):
+    monkeypatch.chdir(tmp_path)
+
+    def cases():
+        run = hostile_run(tmp_path / "run", WITH_NUL)
+        for options in ([], ["--list"], ["--show=entropy"], ["--show=shaped_reward", "--step=1"]):
+            yield ["inspect", str(run.path), *options], (0,)
+        for number, text in enumerate([*TEXTS, *(LONG if FULL else ())][:: amount(30, 1)]):
+            path = tmp_path / f"{number}{as_name(text)}"
+            hostile_run(path, WITH_NUL, text)
+            yield ["inspect", str(path)], (0,)
+            yield ["report", str(path)], (0,)
+            missing = f"missing-{as_name(text)}"
+            for command in wrong_names(missing, str(run.path)):
+                yield command, (2,)
+            shutil.rmtree(path)
+
+    check_terminal("terminal", cases())
+
+
+@pytest.mark.slow
+def test_no_control_sequence_reaches_the_terminal_while_a_model_is_trained_evaluated_and_compared(
+    tmp_path, monkeypatch, colours
+):
+    monkeypatch.chdir(tmp_path)
+    evil = as_name("".join(["\x1b[5;35;7mEVIL\x1b]0;owned\x07\x9b5m\r\u202e", "[/bold]"]))
+    model = tmp_path / evil
+    shutil.copytree(bundled_model_path("countdown-tiny"), model)
+    generation = json.loads((model / "generation_config.json").read_text())
+    (model / "generation_config.json").write_text(json.dumps({**generation, "\x1b[5mEVIL": 1, "temperature": -3.0}))
+    small = ["--steps=2", "--prompts-per-step=2", "--num-generations=4", "--train-size=20", "--eval-problems=2",
+             "--eval-samples=1", "--rollouts-every=1", "--device=cpu"]  # fmt: skip
+
+    def cases():
+        yield ["train", *small, f"--model=./{evil}", f"--output=out-{evil}"], (0,)
+        yield ["inspect", f"out-{evil}"], (0,)
+        yield ["eval", "--problems=2", "--samples=1", f"--model=./{evil}", f"--output={evil}.parquet"], (0,)
+        comparison = hostile_comparison(TEXTS)
+        write_comparison(comparison, tmp_path / f"c-{evil}" / "comparison.json")
+        yield ["compare", f"--output=c-{evil}", "--seeds=2"], (0, 2)
+
+    check_terminal("commands", cases())
 
 
 def test_markup_in_a_path_is_text(tmp_path, monkeypatch, colours):

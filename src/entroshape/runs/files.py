@@ -74,6 +74,9 @@ def taken(file: IO[bytes]) -> bool:
 
     Returns:
         ``False`` if another process holds the lock.
+
+    Raises:
+        OSError: locking failed in another way; the message has the path and the reason.
     """
     if fcntl is not None:
         try:
@@ -82,7 +85,7 @@ def taken(file: IO[bytes]) -> bool:
             return False
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
-                raise
+                raise OSError(f"{file.name} cannot be locked: {error.strerror or error}") from error
             warnings.warn(
                 f"the file system of {file.name} has no locks ({error.strerror}). A second command that writes the "
                 "same files cannot be detected, so start only one at a time",
