@@ -21,8 +21,8 @@ from entroshape.assets import bundled_model_path
 from entroshape.cli import main
 from entroshape.evaluation import evaluation_metrics
 from entroshape.experiments import Comparison, parse_arms
-from entroshape.experiments.comparison import write_comparison
 from entroshape.experiments.page import write_page
+from entroshape.experiments.results import write_comparison
 from entroshape.report import write_report
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
