@@ -121,7 +121,7 @@ def test_a_file_that_is_no_evaluation_is_kept(tmp_path, capsys):
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"x": [1]}), path)
     assert main(["eval", "--samples=1", "--problems=2", f"--output={path}"]) == 2
-    assert "holds something else than an evaluation" in capsys.readouterr().err
+    assert "is not an evaluation file" in capsys.readouterr().err
     assert pq.read_table(path).column_names == ["x"]
 
 
@@ -135,7 +135,7 @@ def test_a_refused_model_leaves_nothing_behind(tmp_path, capsys):
 def test_answers_cut_at_the_limit_are_what_the_next_step_is_about(tmp_path, capsys):
     options = ["--samples=2", "--problems=4", "--max-completion-length=5", f"--output={tmp_path / 'a.parquet'}"]
     assert main(["eval", *options]) == 0
-    assert "cut at 5 tokens, which counts them as wrong: next, --max-completion-length 10" in capsys.readouterr().out
+    assert "cut at 5 tokens and count as failures. Try --max-completion-length 10" in capsys.readouterr().out
 
 
 def test_mathematics_is_voted_on_and_the_answers_are_kept(tmp_path, capsys, monkeypatch):

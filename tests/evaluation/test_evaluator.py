@@ -102,7 +102,7 @@ def test_a_number_of_problems_below_1_is_refused(problems):
 
 
 def test_metrics_refuse_unequal_numbers_of_samples(result):
-    with pytest.raises(ValueError, match=r"equally many samples of each problem; got \[15, 16\]"):
+    with pytest.raises(ValueError, match=r"same number of completions for each problem; got \[15, 16\]"):
         evaluation_metrics(result.rows[1:])
     with pytest.raises(ValueError, match="got no rows"):
         evaluation_metrics([])

@@ -68,7 +68,7 @@ def test_an_option_that_differs_is_named(whole, tmp_path, name, value):
     path = tmp_path / "a.partial"
     path.write_bytes(whole[1])
     with pytest.raises(
-        ValueError, match=f"^{name} is {value!r}, but .* was made with {OPTIONS[name]!r}: give the same"
+        ValueError, match=f"^{name} is {value!r}, but .* was made with {OPTIONS[name]!r}: use the same"
     ):
         Journal(path, {**OPTIONS, name: value})
     assert path.read_bytes() == whole[1]
@@ -88,7 +88,7 @@ def test_batches_of_other_sizes_are_refused(whole, tmp_path):
     path = tmp_path / "a.partial"
     path.write_bytes(whole[1])
     journal = Journal(path, OPTIONS)
-    with pytest.raises(ValueError, match="journal must hold batches of these options; got 4 of other sizes"):
+    with pytest.raises(ValueError, match="batches of the journal must match these options; got 4 with different sizes"):
         evaluated(journal, dataclasses.replace(SAMPLING, batch_size=3))
     journal.close()
 

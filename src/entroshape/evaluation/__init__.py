@@ -1,4 +1,4 @@
-"""Evaluation: sample answers to held-out problems, and count what they show: Mean@n, Pass@k, majority@n, intervals."""
+"""Evaluation: samples completions for held-out problems and computes Mean@n, Pass@k, majority@n, and intervals."""
 
 import lazy_loader
 

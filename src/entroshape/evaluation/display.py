@@ -1,4 +1,4 @@
-"""What a person or a program is shown of an evaluation: the table of metrics, the next step, JSON."""
+"""Output of an evaluation: the table of metrics, a suggested next step, JSON."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from entroshape.metrics.aggregation import metric_intervals, pass_curve
 from entroshape.metrics.wording import wording, worth_showing
 
 MUCH_CUT = 0.05
-"""From this share of answers on that ended at the limit, the limit is what was measured."""
+"""If at least this share of completions is cut, the result mainly reflects the length limit."""
 
 
 def metrics_table(result: EvaluationResult) -> Table:
     """Each metric with its 95 % interval over problems; shares in per cent, Pass@1 once, graded rewards if any are."""
     intervals, metrics = metric_intervals(result.rows), result.metrics
-    title = f"{metrics['problems']:.0f} problems, {metrics['samples']:.0f} answers each"
+    title = f"{metrics['problems']:.0f} problems, {metrics['samples']:.0f} completions each"
     table = Table(title=title, title_justify="left")
     for column in ("metric", "value", "95 % interval over problems"):
         table.add_column(column)
@@ -31,28 +31,29 @@ def metrics_table(result: EvaluationResult) -> Table:
 
 
 def next_step(result: EvaluationResult, suggested: int, limit: int | None) -> str:
-    """What to do about the figures.
+    """Suggests what to do next.
 
     Args:
         result: the evaluation.
-        suggested: the task's limit of an answer, in tokens.
-        limit: the limit that was asked for.
+        suggested: the task's default completion limit, in tokens.
+        limit: the limit that was requested, if any.
     """
     cut = result.metrics["share_cut"]
     if cut >= MUCH_CUT:
         tokens = suggested if limit is None else limit
         share = wording("share_cut").value(cut)
         return (
-            f"{share} of the answers were cut at {tokens} tokens, which counts them as wrong: "
-            f"next, --max-completion-length {2 * tokens} with another --output"
+            f"{share} of the completions were cut at {tokens} tokens and count as failures. "
+            f"Try --max-completion-length {2 * tokens} with another --output"
         )
-    return "next, hold another model against it: the same command with another --model answers the same problems"
+    return "next, compare another model: the same command with another --model uses the same problems"
 
 
 def as_json(result: EvaluationResult, options: Mapping[str, Any], path: Path) -> str:
-    """All figures: ``options``, ``problems``, ``samples``, ``metrics`` with intervals, ``pass_curve`` and ``answers``.
+    """The evaluation as JSON: ``options``, ``problems``, ``samples``, ``metrics``, ``pass_curve`` and ``answers``.
 
-    ``pass_curve`` is Pass@k for ``k`` from 1 to ``n``, each with its interval; ``answers`` is the path of the file.
+    ``metrics`` and ``pass_curve`` (Pass@k for ``k`` from 1 to ``n``) have intervals. ``answers`` is the path of the
+    file with the completions.
     """
     counts = {name: int(result.metrics[name]) for name in ("problems", "samples")}
     figures = {"metrics": metric_intervals(result.rows), "pass_curve": pass_curve(result.rows)}

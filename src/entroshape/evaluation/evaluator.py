@@ -1,4 +1,4 @@
-"""Evaluate a model on a task's held-out problems: sample, score, count."""
+"""Evaluates a model on a task's held-out problems: samples completions, scores them, computes metrics."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Scored = dict[str, Any]
-"""An answer with its verdict: the columns of a row that are not the problem's."""
+"""A completion with its verdict: the columns of a row that do not describe the problem."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluationResult:
-    """Every answer with its verdict, and what they amount to."""
+    """Every completion with its verdict, and the metrics."""
 
     rows: list[dict[str, Any]]
-    """One a response, problems in the task's order: ``problem`` (its id), ``sample``, ``prompt``, ``completion``,
-    ``reward``, ``success``, ``length`` (tokens), ``cut`` (at the limit), ``entropy`` (mean nats a token, where the
-    sampler knows it), ``answer`` (the final answer, empty if there is none, where it was asked for and the task knows
-    one)."""
+    """One row per completion, with problems in the task's order: ``problem`` (its id), ``sample``, ``prompt``,
+    ``completion``, ``reward``, ``success``, ``length`` (in tokens), ``cut`` (at the limit), ``entropy`` (mean over
+    tokens in nats, if the sampler knows it), and ``answer`` (the final answer, empty if there is none; only if
+    requested and if the task has final answers)."""
 
     metrics: dict[str, float]
     """See :func:`entroshape.metrics.aggregation.evaluation_metrics`."""
@@ -38,32 +38,32 @@ class EvaluationResult:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """What an evaluation's answers depend on beside the model and the task.
+    """Options that the completions of an evaluation depend on, in addition to the model and the task.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     samples: int = 16
-    """Answers a problem, ``n`` of Mean@n and Pass@k."""
+    """Completions per problem: the ``n`` of Mean@n, and Pass@k for ``k`` up to ``n``."""
 
     problems: int | None = None
-    """Only so many of the first problems; ``None``: all."""
+    """Evaluate only the first N problems; ``None``: all."""
 
     max_new_tokens: int | None = None
-    """Limit of an answer; ``None``: the task's."""
+    """Maximum completion length in tokens; ``None``: the task's default."""
 
     temperature: float = 1.0
-    """Of sampling."""
+    """Sampling temperature."""
 
     batch_size: int = 256
-    """Answers sampled and scored at a time."""
+    """Completions sampled and scored at a time."""
 
     seed: int = 0
-    """Of all draws."""
+    """Random seed for all draws."""
 
     success_threshold: float = 0.5
-    """A completion is a success if its reward is above this: the method's, where there is one."""
+    """A completion is a success if its reward is above this threshold: that of the method, if there is one."""
 
     def __post_init__(self) -> None:
         for name in ("problems", "samples", "max_new_tokens", "batch_size"):
@@ -89,31 +89,31 @@ def evaluate(
     progress: Progress | None = None,
     prompt_formatter: Callable[[str], Prompt] | None = None,
 ) -> EvaluationResult:
-    """Samples answers to ``task.test``, scores them with the task's reward, and computes Mean@n and Pass@k.
+    """Samples completions for ``task.test``, scores them with the task's reward, and computes Mean@n and Pass@k.
 
-    Neither the global random state nor the model's training mode is changed: it may run in the middle of training.
+    Neither the global random state nor the model's training mode is changed, so this can run during training.
 
     Args:
         model: a causal language model.
         tokenizer: its tokenizer.
-        task: its ``test`` problems are used.
-        samples: answers a problem, ``n`` of Mean@n and Pass@k.
-        problems: only so many of the first problems; ``None``: all.
-        max_new_tokens: limit of an answer; ``None``: the task's.
-        temperature: of sampling.
-        batch_size: responses sampled at a time.
-        seed: of all draws.
-        success_threshold: a completion is a success if its reward is above this, as in
+        task: the task; its ``test`` problems are used.
+        samples: completions per problem, the ``n`` of Mean@n.
+        problems: evaluate only the first N problems; ``None``: all.
+        max_new_tokens: maximum completion length in tokens; ``None``: the task's default.
+        temperature: sampling temperature.
+        batch_size: completions sampled at a time.
+        seed: random seed for all draws.
+        success_threshold: a completion is a success if its reward is above this threshold, as in
             :meth:`entroshape.Method.is_success`.
-        progress: called with the responses sampled so far and their total.
-        prompt_formatter: turns a problem's prompt into what the model reads; ``None``: the plain prompt.
+        progress: called with the number of completions so far, and the total.
+        prompt_formatter: formats a problem as a prompt for the model; ``None``: the plain problem.
 
     Returns:
-        All rows, and the metrics over them.
+        All rows, and their metrics.
 
     Raises:
-        ValueError: an option out of range; a reward function that returns anything but one finite number a completion.
-        RuntimeError: a reward function that raises; it is named.
+        ValueError: an option is out of range, or the reward function does not return one finite number per completion.
+        RuntimeError: the reward function raised an error; the message names the function.
     """
     options = EvaluationOptions(
         samples=samples,
@@ -138,20 +138,20 @@ def evaluate_sampler(
     answers: bool = False,
     journal: Journal | None = None,
 ) -> EvaluationResult:
-    """:func:`evaluate` with any engine; batch by batch, each sampled and scored before the next.
+    """:func:`evaluate` with any sampler. Each batch is sampled and scored before the next.
 
     Args:
-        sampler: what samples.
-        task: its ``test`` problems are used.
-        options: of sampling.
-        progress: called with the responses that are there so far and their total.
-        prompt_formatter: turns a problem's prompt into what the model reads; ``None``: the plain prompt.
-        answers: keep the final answers of a task that knows them, for majority@n.
-        journal: holds the batches that are done, which are not sampled again, and takes every batch that follows.
+        sampler: the sampler.
+        task: the task; its ``test`` problems are used.
+        options: options of sampling.
+        progress: called with the number of completions so far, and the total.
+        prompt_formatter: formats a problem as a prompt for the model; ``None``: the plain problem.
+        answers: whether to keep the final answers, for majority@n, if the task has them.
+        journal: has the finished batches, which are not sampled again. All further batches are added to it.
 
     Raises:
-        ValueError: as :func:`evaluate`; a journal whose batches are not those of these options.
-        RuntimeError: as :func:`evaluate`.
+        ValueError: as for :func:`evaluate`, or the batches of the journal do not match these options.
+        RuntimeError: as for :func:`evaluate`.
     """
     test = _test_problems(task, options.problems)
     token_ids = sampler.tokenize([prompt_formatter(text) if prompt_formatter else text for text in test["prompt"]])
@@ -179,10 +179,10 @@ def evaluate_sampler(
 
 
 def _finished(journal: Journal, batches: Sequence[Batch]) -> list[list[Scored]]:
-    """The journal's batches, which are the first of the plan."""
+    """The batches of the journal, which must be the first of the plan."""
     sizes = [len(scored) for scored in journal.batches]
     if sizes != [len(batch.prompts) for batch in batches[: len(sizes)]]:
-        raise ValueError(f"journal must hold batches of these options; got {len(sizes)} of other sizes")
+        raise ValueError(f"the batches of the journal must match these options; got {len(sizes)} with different sizes")
     return list(journal.batches)
 
 
@@ -207,7 +207,7 @@ def _test_problems(task: Task, problems: int | None) -> dict[str, list[Any]]:
 def _scorer(
     task: Task, test: Mapping[str, Sequence[Any]], *, success_threshold: float, with_answers: bool
 ) -> Callable[[Batch, Sequence[SampledCompletion]], list[Scored]]:
-    """What turns a batch of completions into answers with their verdicts."""
+    """Returns a function that scores a batch of completions."""
     keep_answers = with_answers and task.verdicts is not None
 
     def score(batch: Batch, completions: Sequence[SampledCompletion]) -> list[Scored]:

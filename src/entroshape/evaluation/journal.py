@@ -1,7 +1,7 @@
-"""The batches of an evaluation that are done, on the disk: after a kill, the next call goes on with them.
+"""Finished batches of an evaluation on disk, so that an interrupted evaluation can be resumed.
 
-One line of JSON for the options, then one a batch, each brought to the disk before the next batch is sampled. A last
-line that a kill has torn is dropped, so that a kill loses at most the batch that it fell into.
+The file has one JSON line for the options, then one per batch, each flushed to disk before the next batch is sampled.
+An incomplete last line from a kill is dropped, so a kill loses at most one batch.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ ANSWER: dict[str, tuple[type, ...]] = {
     "entropy": (float, int, type(None)),
     "answer": (str, type(None)),
 }
-"""What an answer holds, and of which types; the last two where they are known."""
+"""The fields of a completion record with their types. The last two may be missing."""
 
 
 class Journal:
-    """The batches of one evaluation, as far as they are done. One process at a time holds a journal.
+    """The finished batches of one evaluation. Only one process at a time can hold a journal.
 
     Args:
-        path: the file; made if it is not there.
-        options: all that the batches depend on, plain values.
+        path: the file, created if it does not exist.
+        options: all options that the batches depend on, as plain values.
 
     Raises:
-        ValueError: the file holds batches of other options, naming the first that differs; it is damaged; or another
-            process is writing it.
+        ValueError: the file has batches of other options (the message names one that differs), is damaged, or is being
+            written by another process.
     """
 
     def __init__(self, path: Path, options: Mapping[str, Any]) -> None:
         self.path = path
         self.batches: list[list[dict[str, Any]]] = []
-        """The batches that were found, in order."""
+        """The finished batches, in order."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
-            raise ValueError(f"output: {path} must be a file, and is a directory; choose another --output")
+            raise ValueError(f"output: {path} must be a file, but is a directory; choose another --output")
         self._held = path.open("ab")
         try:
             if not taken(self._held):
@@ -57,9 +57,9 @@ class Journal:
     def _read(self, options: Mapping[str, Any]) -> None:
         lines = read_lines(self.path)
         if lines and not {"model", "seed"} <= self._record(1, lines[0]).keys():
-            raise ValueError(f"{self.path} holds something else than the batches of an evaluation. Move it away")
+            raise ValueError(f"{self.path} does not contain the batches of an evaluation. Move it away")
         if len(lines) <= 1:
-            # No batch is lost: whoever began this one may have been stopped over an option that is right now.
+            # There are no batches to lose, and the options may have been corrected since the file was created.
             self._held.truncate(0)
             append_line(self.path, json_line(options, "options"))
             return
@@ -84,36 +84,36 @@ class Journal:
             )
         for answer in answers:
             if not isinstance(answer, dict) or any(type(answer.get(key)) not in ANSWER[key] for key in ANSWER):
-                raise ValueError(f"{self.path}, batch {number}: {shown(answer)} is no answer. Delete the file")
+                raise ValueError(f"{self.path}, batch {number}: {shown(answer)} is not a completion. Delete the file")
         return answers
 
     def append(self, answers: Sequence[Mapping[str, Any]]) -> None:
-        """Keeps the next batch: on the disk when this returns.
+        """Appends the next batch and flushes it to disk.
 
         Raises:
-            ValueError: a value that JSON cannot hold, such as a NaN.
+            ValueError: a value cannot be written as JSON, such as NaN.
         """
         texts = [json_line(answer, f"answers[{i}]").strip() for i, answer in enumerate(answers)]
         append_line(self.path, b'{"batch": %d, "answers": [%s]}\n' % (len(self.batches), b", ".join(texts)))
         self.batches.append([dict(answer) for answer in answers])
 
     def close(self) -> None:
-        """Lets go of the file, which stays if it holds a batch."""
+        """Closes the file. It is deleted if it has no batches."""
         if not self.batches:
             self.path.unlink(missing_ok=True)
         self._held.close()
 
     def remove(self) -> None:
-        """Deletes the file: what it held is kept elsewhere."""
+        """Deletes the file, once its contents have been written elsewhere."""
         self.path.unlink(missing_ok=True)
         self._held.close()
 
 
 def check_options(there: Mapping[str, Any], options: Mapping[str, Any], path: Path) -> None:
-    """Raises ``ValueError`` where ``there``, the options of what ``path`` holds, are not ``options``, naming one."""
+    """Raises ``ValueError`` unless ``there``, the options in the file ``path``, equal ``options``. It names one."""
     for name in [*options, *there]:
         if there.get(name) != options.get(name):
             raise ValueError(
                 f"{name} is {options.get(name)!r}, but {path} was made with {shown(there.get(name))}: "
-                "give the same options to go on with it, choose another --output, or delete it"
+                "use the same options to resume it, choose another --output, or delete it"
             )

@@ -1,7 +1,7 @@
-"""What every sampler has in common: the shape of a completion, the plan of batches, and their seeds.
+"""Common parts of all samplers: the sampled completion, the plan of batches, and their seeds.
 
-A plan depends on the prompts' lengths, the options and the seed alone, and every batch has a seed of its own: any batch
-can be drawn again without the others, which is what makes an evaluation resumable.
+A plan depends only on the lengths of the prompts, the options and the seed. Every batch has its own seed, so any batch
+can be drawn again without the others. This makes evaluations resumable.
 """
 
 from __future__ import annotations
@@ -18,71 +18,71 @@ Prompt = str | Sequence[Mapping[str, Any]]
 """Plain text, or the messages of a conversation for a tokenizer with a chat template."""
 
 Progress = Callable[[int, int], None]
-"""Called with how many responses are done, and how many there are in all."""
+"""Called with the number of completions so far, and the total."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledCompletion:
-    """One sampled answer."""
+    """One sampled completion."""
 
     text: str
-    """Without special tokens."""
+    """The text without special tokens."""
 
     length: int
-    """In tokens, with the end-of-sequence token."""
+    """Number of tokens, including the end-of-sequence token."""
 
     cut: bool
     """Whether it reached the limit without ending."""
 
     entropy: float | None
-    """Mean over its tokens of the sampling distribution's entropy, in nats; ``None``: the sampler does not know it."""
+    """Mean entropy of the sampling distribution over its tokens, in nats; ``None`` if the sampler does not know it."""
 
 
 class Sampler(Protocol):
-    """Something that samples from a language model."""
+    """Samples from a language model."""
 
     def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """The token ids of each prompt, with whatever the tokenizer puts before or behind.
+        """The token ids of each prompt, including special tokens that the tokenizer adds.
 
         Raises:
-            ValueError: a prompt without tokens.
+            ValueError: a prompt has no tokens.
         """
 
     def sample(
         self, prompts: Sequence[list[int]], *, max_new_tokens: int, temperature: float, seed: int
     ) -> list[SampledCompletion]:
-        """One completion of each prompt, from the whole distribution: no top-k, top-p or penalties.
+        """Samples one completion per prompt from the full distribution, without top-k, top-p or penalties.
 
         Args:
-            prompts: token ids.
-            max_new_tokens: limit of a completion.
-            temperature: of sampling.
-            seed: of all draws of this call, below 2 ** 64.
+            prompts: token ids of each prompt.
+            max_new_tokens: maximum number of tokens per completion.
+            temperature: sampling temperature.
+            seed: random seed for all draws of this call, below 2 ** 64.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What is sampled at a time."""
+    """Completions that are sampled together."""
 
     prompts: list[int]
-    """Which prompt each row answers; a prompt stands there once for each of its samples in this batch."""
+    """Prompt index of each row. A prompt appears once per sample in this batch."""
 
     seed: int
-    """Of this batch's draws."""
+    """Random seed for the draws of this batch."""
 
 
 def plan_batches(lengths: Sequence[int], *, samples: int, batch_size: int, seed: int) -> list[Batch]:
-    """All batches of an evaluation: the longest prompts first, like beside like, so that little is padded.
+    """Plans the batches of an evaluation: longest prompts first and similar lengths together, to minimise padding.
 
     Args:
-        lengths: tokens of each prompt.
-        samples: completions a prompt.
-        batch_size: rows of a batch; the last may have fewer.
-        seed: of all draws.
+        lengths: number of tokens of each prompt.
+        samples: completions per prompt.
+        batch_size: rows per batch; the last batch may have fewer.
+        seed: random seed for all draws.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: ``samples`` or ``batch_size`` is below 1.
     """
     check_integer("samples", samples, minimum=1)
     check_integer("batch_size", batch_size, minimum=1)
@@ -96,15 +96,15 @@ def plan_batches(lengths: Sequence[int], *, samples: int, batch_size: int, seed:
 
 
 def derived_seed(seed: int, number: int) -> int:
-    """Seeds of neighbouring batches and runs that have nothing in common, below 2 ** 64."""
+    """A seed below 2 ** 64. Seeds of neighbouring batches and runs are independent."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
 def tokenized(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Each prompt's token ids by a tokenizer of transformers, conversations through its chat template.
+    """The token ids of each prompt from a transformers tokenizer; conversations use its chat template.
 
     Raises:
-        ValueError: a prompt without tokens.
+        ValueError: a prompt has no tokens.
     """
     token_ids = []
     for i, prompt in enumerate(prompts):
@@ -119,5 +119,5 @@ def tokenized(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
 
 
 def decoded(tokenizer: Any, completions: Sequence[list[int]]) -> list[str]:
-    """The text of each completion, as training's reward functions see it, whatever sampled it."""
+    """The text of each completion, as reward functions see it in training, whichever sampler is used."""
     return list(tokenizer.batch_decode(completions, skip_special_tokens=True))

@@ -1,4 +1,4 @@
-"""The file of a finished evaluation: every answer with its verdict, what they amount to, and the options."""
+"""The file of a finished evaluation: every completion with its verdict, the metrics, and the options."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from entroshape.runs.tables import EVALUATION_SCHEMA, read_metadata, read_table,
 from entroshape.tasks import Task
 
 MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.model", "*.txt")
-"""What a saved model consists of."""
+"""Files of a saved model."""
 
 ANSWER = EVALUATION_SCHEMA.field("completion").with_name("answer")
 WITH_ANSWERS = EVALUATION_SCHEMA.append(ANSWER)
-NEEDED = {"problems", "samples", "share_cut"}
-"""Metrics that every evaluation has, and that are shown."""
+REQUIRED_METRICS = {"problems", "samples", "share_cut"}
+"""Metrics that every evaluation must have, because they are shown."""
 
 CHUNK = 1 << 16
 CHUNKS = 64
-"""A model's file is told from another by so many pieces of its bytes, spread evenly, and by its size."""
+"""The fingerprint of a model file is made from its size and this many evenly spaced chunks."""
 
 
 def write_evaluation(path: Path, result: EvaluationResult, options: Mapping[str, Any]) -> None:
-    """Writes a Parquet file, one row an answer, in one piece or not at all.
+    """Writes a Parquet file with one row per completion, atomically.
 
-    Its metadata hold JSON: ``metrics``, ``intervals`` (every metric with its 95 % interval), ``pass_curve`` (Pass@k for
+    The metadata are JSON: ``metrics``, ``intervals`` (every metric with its 95 % interval), ``pass_curve`` (Pass@k for
     all ``k``) and ``options``. Columns are those of :data:`entroshape.runs.tables.EVALUATION_SCHEMA`, without
-    ``entropy`` where the sampler does not know it, and with ``answer`` where the task knows final answers.
+    ``entropy`` if the sampler does not know it, and with ``answer`` if the task has final answers.
 
     Raises:
-        ValueError: a value that is not finite.
+        ValueError: a value is not finite.
     """
     metadata = {
         "metrics": json_line(result.metrics, "metrics"),
@@ -50,32 +50,32 @@ def write_evaluation(path: Path, result: EvaluationResult, options: Mapping[str,
 
 
 def read_evaluation(path: Path, options: Mapping[str, Any]) -> EvaluationResult | None:
-    """The evaluation that :func:`write_evaluation` wrote with these options; ``None``: there is no such file.
+    """Reads the evaluation that :func:`write_evaluation` wrote with these options; ``None`` if the file does not exist.
 
     Raises:
-        ValueError: the file holds another evaluation, naming the option that differs, or something else.
+        ValueError: the file has other options (the message names one that differs), or is not an evaluation.
     """
     if not path.exists():
         return None
     metadata = read_metadata(path)
     if not {"options", "metrics"} <= metadata.keys():
-        raise ValueError(f"output {path} holds something else than an evaluation; choose another --output")
+        raise ValueError(f"output {path} is not an evaluation file; choose another --output")
     there = parse_json(metadata["options"], f"{path}, options")
     if not isinstance(there, dict):
         raise ValueError(f"{path}, options: expected names and values; got {shown(there)}")
     check_options(there, options, path)
     table = read_table(path, WITH_ANSWERS, optional=("entropy", "answer"))
     metrics = check_numbers(parse_json(metadata["metrics"], f"{path}, metrics"), f"{path}, metrics")
-    if missing := NEEDED - metrics.keys():
-        raise ValueError(f"{path}, metrics: expected {sorted(missing)[0]}; there are {', '.join(metrics) or 'none'}")
+    if missing := REQUIRED_METRICS - metrics.keys():
+        raise ValueError(f"{path}, metrics: expected {sorted(missing)[0]}; found {', '.join(metrics) or 'none'}")
     return EvaluationResult(rows=table.to_pylist(), metrics=metrics)
 
 
 def model_fingerprint(model: str) -> str:
-    """What tells the weights in a directory from others that may stand there later; a hub id stands for itself.
+    """Fingerprint of the weights in a directory, to notice if they change; for a hub id, the id itself.
 
     Args:
-        model: a directory or a hub id, as :func:`entroshape.models.resolve_model` gives it.
+        model: a directory or a hub id, from :func:`entroshape.models.resolve_model`.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -92,7 +92,7 @@ def model_fingerprint(model: str) -> str:
 
 
 def problems_fingerprint(task: Task) -> str:
-    """What tells a task's test problems, with all of their columns and the instruction, from others."""
+    """Fingerprint of a task's test problems, including all of their columns and the instruction."""
     digest = sha256(json.dumps([task.instruction, task.test.column_names]).encode())
     for row in task.test:
         digest.update(json.dumps(row, sort_keys=True, default=repr).encode())

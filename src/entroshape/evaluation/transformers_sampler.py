@@ -41,14 +41,14 @@ FULL_SUPPORT = {
     "no_repeat_ngram_size": 0,
     "guidance_scale": 1.0,
 }
-"""Values that switch off what a model's own generation config may do to its distribution."""
+"""Values that switch off settings of a model's own generation config that would change its distribution."""
 
 
 class TransformersSampler:
     """Samples with ``model.generate``; the global random state is neither read nor changed.
 
     Args:
-        model: a causal language model, on any device; between calls in whatever mode it was.
+        model: a causal language model, on any device. Its training mode is restored after each call.
         tokenizer: its tokenizer.
     """
 
@@ -65,7 +65,7 @@ class TransformersSampler:
         """See :class:`entroshape.evaluation.sampler.Sampler`; the entropies are exact.
 
         Raises:
-            ValueError: an option out of range, or nothing that would end a completion.
+            ValueError: an option is out of range, or no token ends a completion.
         """
         check_integer("max_new_tokens", max_new_tokens, minimum=1)
         check_number("temperature", temperature, minimum=0.0, exclusive=True)
@@ -86,27 +86,27 @@ def sample_completions(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[list[SampledCompletion]]:
-    """``samples`` completions of each prompt, drawn from the whole distribution: no top-k, top-p or penalties.
+    """Samples completions of each prompt from the full distribution, without top-k, top-p or penalties.
 
-    The result depends on the model, the prompts, the options and ``seed`` alone; the global random state is neither
-    read nor changed. Each batch has a seed of its own, so that one can be drawn again without the others.
+    The result depends only on the model, the prompts, the options and ``seed``. The global random state is neither read
+    nor changed. Each batch has its own seed, so that it can be drawn again without the others.
 
     Args:
-        model: a causal language model, on any device; in training mode afterwards if it was before.
+        model: a causal language model, on any device. Its training mode is restored afterwards.
         tokenizer: its tokenizer.
         prompts: plain texts or conversations.
-        samples: completions a prompt.
-        max_new_tokens: limit of a completion.
-        temperature: of sampling.
-        batch_size: responses sampled at a time.
-        seed: of all draws.
+        samples: completions per prompt.
+        max_new_tokens: maximum number of tokens per completion.
+        temperature: sampling temperature.
+        batch_size: completions sampled at a time.
+        seed: random seed for all draws.
         progress: called after each batch.
 
     Returns:
-        For each prompt, in order, its completions.
+        The completions of each prompt, in the order of the prompts.
 
     Raises:
-        ValueError: an option out of range, or a prompt without tokens.
+        ValueError: an option is out of range, or a prompt has no tokens.
     """
     sampler = TransformersSampler(model, tokenizer)
     token_ids = sampler.tokenize(prompts)
@@ -126,7 +126,7 @@ def sample_completions(
 def _sample_batch(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]], config: GenerationConfig
 ) -> list[SampledCompletion]:
-    """One completion a row."""
+    """Samples one completion per row."""
     width = max(map(len, prompts))
     pad = config.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in prompts], device=model.device)
@@ -151,7 +151,7 @@ def _sample_batch(
 
 
 class _EntropyRecorder(LogitsProcessor):
-    """Sees the logits of every sampling step, before the temperature, and keeps their entropies ``[B]``."""
+    """Records the entropies ``[B]`` of every sampling step. It gets the logits before the temperature is applied."""
 
     def __init__(self, temperature: float) -> None:
         self.columns: list[Tensor] = []
@@ -165,7 +165,7 @@ class _EntropyRecorder(LogitsProcessor):
 def _generation_config(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int, temperature: float
 ) -> GenerationConfig:
-    """Plain sampling that ends where training's does: at the tokenizer's end-of-sequence or one of the model's."""
+    """Plain sampling that ends, as in training, at the tokenizer's end-of-sequence token or one of the model's."""
     theirs = model.generation_config
     ends = theirs.eos_token_id if theirs.eos_token_id is not None else []
     ends = list(ends) if isinstance(ends, list | tuple) else [ends]
@@ -173,7 +173,7 @@ def _generation_config(
         ends.append(tokenizer.eos_token_id)
     if not ends:
         raise ValueError("tokenizer must have an end-of-sequence token, or the model's generation config one; got none")
-    # Only what the model sets is overridden: a cut-off that is given at all is computed, even one without effect.
+    # Only settings of the model are overridden, because a cut-off that is set is computed even if it has no effect.
     overrides = {name: value for name, value in FULL_SUPPORT.items() if getattr(theirs, name, None) is not None}
     return GenerationConfig(
         **overrides,
@@ -192,7 +192,7 @@ def _generation_config(
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers from ``seed`` inside; outside, the CPU's and the device's generators are as they were."""
+    """Seeds the generators of the CPU and the device inside the context, and restores their states afterwards."""
     module = None if device.type in ("cpu", "mps") else torch.get_device_module(device)
     devices = [] if module is None else list(range(module.device_count()))
     of_mps = torch.mps.get_rng_state() if device.type == "mps" else None
@@ -207,7 +207,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """No dropout inside; outside, each module is in the mode that it was in."""
+    """Switches the model to evaluation mode inside the context, and restores the mode of every module afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

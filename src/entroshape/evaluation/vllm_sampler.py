@@ -1,10 +1,10 @@
-"""Sampling with vLLM, where it is installed: many answers in flight on a GPU, without entropies.
+"""Sampling with vLLM, if it is installed: many completions at once on a GPU, without entropies.
 
-vLLM gives log-probabilities of the most likely tokens only, and the entropy of a distribution is not known from those:
-there is none. Each answer has a seed of its own, so its draws depend on no other answer; its logits may still differ in
-the last bits with what is computed beside it, unless vLLM runs in its batch-invariant mode.
+vLLM returns log-probabilities of only the most likely tokens, which are not enough to compute the entropy. Each
+completion has its own seed, so its draws do not depend on other completions. Its logits may still differ in the last
+bits with the rest of the batch, unless vLLM runs in its batch-invariant mode.
 
-Tested with vLLM 0.31, its build for CPUs; not on a GPU.
+Tested with the CPU build of vLLM 0.31, not on a GPU.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from entroshape.evaluation.sampler import Prompt, SampledCompletion, decoded, de
 
 
 def require_vllm() -> None:
-    """Raises ``ImportError``, which says what to do, unless vLLM is installed."""
+    """Raises ``ImportError`` with advice unless vLLM is installed."""
     if find_spec("vllm") is None:
         raise ImportError(
             "engine vllm needs vLLM, which is not installed: pip install vllm (on a machine with a GPU), "
-            "or leave out --engine to sample with transformers",
+            "or omit --engine to sample with transformers",
             name="vllm",
         )
 
@@ -32,20 +32,20 @@ class VLLMSampler:
     """Samples with ``vllm.LLM``.
 
     Args:
-        model: a hub id or the directory of a whole model; adapters have to be merged first.
-        precision: ``"float32"`` or ``"bfloat16"``, of weights and arithmetic.
+        model: a hub id or the directory of a full model; adapters have to be merged first.
+        precision: ``"float32"`` or ``"bfloat16"``, for weights and arithmetic.
 
     Raises:
         ImportError: vLLM is not installed.
-        ValueError: the directory holds an adapter.
+        ValueError: the directory contains an adapter.
     """
 
     def __init__(self, model: str, *, precision: str) -> None:
         require_vllm()
         if (Path(model) / "adapter_config.json").is_file():
             raise ValueError(
-                f"model must be a whole model for engine vllm; {model} is an adapter: merge it, "
-                "or leave out --engine to sample with transformers"
+                f"engine vllm needs a full model, but {model} is an adapter: merge it, "
+                "or omit --engine to sample with transformers"
             )
         self._vllm: Any = import_module("vllm")
         self._llm = self._vllm.LLM(model=model, dtype=precision, seed=0)
@@ -60,7 +60,7 @@ class VLLMSampler:
     ) -> list[SampledCompletion]:
         """See :class:`entroshape.evaluation.sampler.Sampler`; the entropies are ``None``."""
         parameters = [
-            # vLLM takes seeds of 63 bits.
+            # vLLM accepts seeds of 63 bits.
             self._vllm.SamplingParams(
                 temperature=temperature,
                 max_tokens=max_new_tokens,

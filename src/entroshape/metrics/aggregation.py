@@ -1,6 +1,6 @@
-"""What the rows of an evaluation amount to: Mean@n, Pass@k with intervals, the curve of Pass@k, and paired changes.
+"""Metrics from the rows of an evaluation: Mean@n, Pass@k with intervals, the curve of Pass@k, and paired changes.
 
-Shapes: ``P`` problems, ``n`` samples a problem. NumPy alone: rows can be read back without an engine.
+Shapes: ``P`` problems, ``n`` completions per problem. Needs only NumPy, so that no engine is loaded.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from numpy.typing import NDArray
 from entroshape.metrics.pass_at_k import bootstrap_interval, majority_at_n, mean_at_k, pass_at_k
 
 Rows = Sequence[Mapping[str, Any]]
-"""One row a response; see :class:`entroshape.evaluation.EvaluationResult`."""
+"""One row per completion; see :class:`entroshape.evaluation.EvaluationResult`."""
 
 MEANS = {"reward": "reward", "length": "length", "share_cut": "cut", "entropy": "entropy"}
-"""Metrics that are plain means over responses, and the column of each; one that rows lack is left out."""
+"""Metrics that are plain means over completions, with their columns. Metrics without a column are left out."""
 
 
 def evaluation_metrics(rows: Rows) -> dict[str, float]:
-    """What an evaluation's rows amount to.
+    """Computes the metrics of an evaluation.
 
     Returns:
-        ``mean@n``, and ``pass@k`` for the :func:`headline_ks`, each with the 95 % interval over problems under
-        ``*_low`` and ``*_high``; so ``majority@n`` where rows hold an ``answer``; ``reward``, ``length``, ``share_cut``
-        and ``entropy``, means over responses, so far as rows hold them; ``problems`` and ``samples``, how many there
-        were.
+        ``mean@n``, ``pass@k`` for the :func:`headline_ks`, and ``majority@n`` if rows have an ``answer``, each with the
+        95 % interval over problems as ``*_low`` and ``*_high``; the means over completions ``reward``, ``length``,
+        ``share_cut`` and ``entropy``, if rows have them; the numbers of ``problems`` and of ``samples`` per problem.
 
     Raises:
-        ValueError: no rows, or problems with different numbers of samples.
+        ValueError: there are no rows, or problems have different numbers of completions.
 
     Example:
         >>> row = {"reward": 1.0, "success": True, "length": 3, "cut": False, "entropy": 0.5}
@@ -49,7 +48,7 @@ def evaluation_metrics(rows: Rows) -> dict[str, float]:
 
 
 def metric_intervals(rows: Rows) -> dict[str, dict[str, float]]:
-    """Every metric of :func:`evaluation_metrics` with its 95 % interval over problems, the means over responses too.
+    """Every metric of :func:`evaluation_metrics` with its 95 % interval over problems.
 
     Returns:
         For each metric ``value``, ``low`` and ``high``.
@@ -70,12 +69,12 @@ def metric_intervals(rows: Rows) -> dict[str, dict[str, float]]:
 
 
 def paired_changes(before: Rows, after: Rows) -> dict[str, dict[str, float]]:
-    """How each metric changed from one evaluation to another of the same problems, with its 95 % interval.
+    """The change of each metric between two evaluations of the same problems, with its 95 % interval.
 
-    The difference is taken problem by problem before problems are resampled, so that what is hard for both cancels.
+    Differences are taken per problem before problems are resampled, so that the difficulty of problems cancels.
 
     Returns:
-        For each metric that both have, ``value``, ``low`` and ``high``; nothing if the problems differ.
+        For each metric that both have, ``value``, ``low`` and ``high``; empty if the problems differ.
 
     Raises:
         ValueError: see :func:`evaluation_metrics`.
@@ -120,7 +119,7 @@ def pass_curve(rows: Rows) -> list[dict[str, float]]:
 
 
 def headline_ks(samples: int) -> list[int]:
-    """The ``k`` of the Pass@k that are shown: powers of 4 up to ``samples``, and ``samples`` itself.
+    """The values of ``k`` for which Pass@k is shown: powers of 4 up to ``samples``, and ``samples`` itself.
 
     Example:
         >>> headline_ks(16), headline_ks(32)
@@ -131,7 +130,7 @@ def headline_ks(samples: int) -> list[int]:
 
 
 def problem_estimates(rows: Rows) -> dict[str, NDArray[np.float64]]:
-    """Each metric's estimate of each problem, ``[P]``: what their means and intervals are computed from.
+    """The estimate ``[P]`` of each metric per problem, from which means and intervals are computed.
 
     Raises:
         ValueError: see :func:`evaluation_metrics`.
@@ -156,7 +155,7 @@ def _majorities(rows: Rows) -> NDArray[np.float64]:
 
 
 def by_problem(rows: Rows, column: str) -> NDArray[np.float64]:
-    """``[P, n]`` values of a column: problems in order of appearance.
+    """The values ``[P, n]`` of a column, with problems in order of appearance.
 
     Raises:
         ValueError: see :func:`evaluation_metrics`.
@@ -166,5 +165,7 @@ def by_problem(rows: Rows, column: str) -> NDArray[np.float64]:
         values.setdefault(row["problem"], []).append(row[column])
     sizes = {len(of_problem) for of_problem in values.values()}
     if len(sizes) != 1:
-        raise ValueError(f"rows must hold equally many samples of each problem; got {sorted(sizes) or 'no rows'}")
+        raise ValueError(
+            f"rows must have the same number of completions for each problem; got {sorted(sizes) or 'no rows'}"
+        )
     return np.array(list(values.values()), dtype=np.float64)

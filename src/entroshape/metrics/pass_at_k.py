@@ -1,6 +1,6 @@
-"""Pass@k, Mean@k, majority@n and their bootstrap intervals, from how many of a problem's samples succeeded.
+"""Pass@k, Mean@k, majority@n and their bootstrap intervals, from the number of successes per problem.
 
-Shapes: ``P`` problems, ``...`` any further dimensions. NumPy alone, so that a report is made without an engine.
+Shapes: ``P`` problems, ``...`` any further dimensions. Needs only NumPy, so that reports can be made without an engine.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Any:
     successes ``c / n``.
 
     Args:
-        n: how many samples were drawn of a problem; broadcasts with ``c`` and ``k``.
-        c: how many of them succeeded.
-        k: how many may be tried.
+        n: number of completions per problem; broadcasts with ``c`` and ``k``.
+        c: number of successes among them.
+        k: number of tries.
 
     Returns:
-        A float for three plain numbers, else an array of the broadcast shape; between 0 and 1.
+        A value between 0 and 1: a float for three plain numbers, otherwise an array of the broadcast shape.
 
     Raises:
-        ValueError: anything but integers with ``0 <= c <= n`` and ``1 <= k <= n``.
+        ValueError: the arguments are not integers with ``0 <= c <= n`` and ``1 <= k <= n``.
 
     Example:
         >>> pass_at_k(16, 1, 4)
@@ -48,7 +48,7 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Any:
     _require("k", "1 <= k <= n", tries, (tries >= 1) & (tries <= samples), samples)
     failure = np.ones(samples.shape)
     for i in range(int(successes.max(initial=0))):
-        # The i-th factor belongs to problems with more than i successes; where n - i < k, some try must succeed.
+        # The i-th factor belongs to problems with more than i successes. If n - i < k, at least one try must succeed.
         factor = 1 - tries / np.maximum(samples - i, tries)
         failure *= np.where(successes > i, factor, 1.0)
     value = 1 - failure
@@ -56,16 +56,16 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Any:
 
 
 def mean_at_k(successes: ArrayLike) -> Any:
-    """Mean@k: the share of the ``k`` samples of a problem that succeeded; Pass@1 by another name.
+    """Mean@k: the share of successes among the ``k`` completions of a problem; the same quantity as Pass@1.
 
     Args:
-        successes: ``[..., k]`` 0/1 or boolean outcomes (or graded rewards), one a sample.
+        successes: ``[..., k]`` 0/1 or boolean outcomes (or graded rewards), one per completion.
 
     Returns:
-        ``[...]``: a float where ``successes`` has one dimension.
+        ``[...]``; a float if ``successes`` has one dimension.
 
     Raises:
-        ValueError: no samples, or values that are not finite.
+        ValueError: there are no completions, or values are not finite.
 
     Example:
         >>> mean_at_k([True, False, False, True])
@@ -79,20 +79,21 @@ def mean_at_k(successes: ArrayLike) -> Any:
 
 
 def majority_at_n(answers: Sequence[str | None], successes: Sequence[bool | float]) -> float:
-    """Whether the most frequent final answer to a problem is right: self-consistency (Wang et al. 2022, 2203.11171).
+    """Whether the most frequent final answer to a problem is correct: self-consistency (Wang et al. 2022, 2203.11171).
 
-    Where several answers are equally frequent, one of them is drawn, all alike: the value is then the expectation over
-    the draw, exactly. Samples without an answer do not vote; without any vote the value is 0.
+    If several answers are equally frequent, one of them is drawn uniformly, and the value is the exact expectation over
+    the draw. Completions without final answer do not vote. Without any vote, the value is 0.
 
     Args:
-        answers: the final answer of each sample, equal answers as equal texts; ``None`` or empty: there is none.
-        successes: whether each is right. Should the verdicts on one answer differ, their mean counts.
+        answers: the final answer of each completion, as equal strings for equal answers; ``None`` or empty if it has
+            none.
+        successes: whether each answer is correct. If the verdicts on one answer differ, their mean is used.
 
     Returns:
-        A value in ``[0, 1]``; a fraction only where there are ties.
+        A value in ``[0, 1]``, which is a fraction only if there are ties.
 
     Raises:
-        ValueError: no samples, or other numbers of ``answers`` and ``successes``.
+        ValueError: there are no completions, or ``answers`` and ``successes`` have different lengths.
 
     Example:
         >>> majority_at_n(["4", "5", "4", None], [True, False, True, False])
@@ -116,21 +117,22 @@ def majority_at_n(answers: Sequence[str | None], successes: Sequence[bool | floa
 def bootstrap_interval(
     values: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[Any, Any]:
-    """Percentile bootstrap interval of the mean over problems (Efron 1979): what other problems might have shown.
+    """Percentile bootstrap interval of the mean over problems (Efron 1979).
 
-    Problems are drawn with replacement, each with all of its samples; columns of ``values`` see the same draws.
+    Problems are drawn with replacement, each with all of its completions. All columns of ``values`` use the same draws.
 
     Args:
-        values: ``[P]`` or ``[P, ...]``, one estimate a problem, such as its Pass@k.
-        level: of the interval, in ``(0, 1)``.
-        resamples: how many times the problems are drawn.
-        seed: of the draws.
+        values: ``[P]`` or ``[P, ...]``, one estimate per problem, such as its Pass@k.
+        level: confidence level, in ``(0, 1)``.
+        resamples: number of bootstrap resamples.
+        seed: random seed of the draws.
 
     Returns:
-        The lower and the upper end: floats for ``[P]``, else arrays of the remaining shape.
+        The lower and the upper end: floats for ``[P]``, otherwise arrays of the remaining shape.
 
     Raises:
-        ValueError: no problems, values that are not finite, a level or a number of resamples out of range.
+        ValueError: there are no problems, values are not finite, or the level or the number of resamples is out of
+            range.
 
     Example:
         >>> low, high = bootstrap_interval([0.0, 1.0] * 50)
@@ -147,7 +149,7 @@ def bootstrap_interval(
     generator, flat = np.random.default_rng(seed), data.reshape(problems, -1)
     block = max(1, MAX_COUNTS // problems)
     means = [
-        # How often each problem was drawn: all that a mean needs to know of a resample.
+        # The number of draws of each problem is all that the mean of a resample depends on.
         generator.multinomial(problems, np.full(problems, 1 / problems), size=min(block, resamples - start)) @ flat
         for start in range(0, resamples, block)
     ]
