@@ -67,9 +67,7 @@ def test_wherever_a_kill_tears_the_file_the_rest_is_done_and_the_rows_are_the_sa
 def test_an_option_that_differs_is_named(whole, tmp_path, name, value):
     path = tmp_path / "a.partial"
     path.write_bytes(whole[1])
-    with pytest.raises(
-        ValueError, match=f"^{name} is {value!r}, but .* was made with {OPTIONS[name]!r}: use the same"
-    ):
+    with pytest.raises(ValueError, match=f"^{name} is {value!r}, but .* was made with {OPTIONS[name]!r}: use the same"):
         Journal(path, {**OPTIONS, name: value})
     assert path.read_bytes() == whole[1]
 
