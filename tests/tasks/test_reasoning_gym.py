@@ -91,7 +91,13 @@ def test_a_scorer_that_raises_costs_the_point_with_a_warning(caplog):
         ("chain_sum?min_terms=0", "chain_sum does not accept the options {'min_terms': 0}: min_terms must be positive"),
         ("chain_sum?min_terms=two", "chain_sum does not accept the options {'min_terms': 'two'}"),
         ("chain_sum?min_terms", "options must look like name=value&name=value; got 'min_terms'"),
-        ("composite", "composite does not accept the options {}: Must specify at least one dataset"),
+        (
+            "color_cube_rotation?min_rotations=1.5",
+            "color_cube_rotation does not accept the options {'min_rotations': 1.5}: ",
+        ),
+        ("composite", "composite is made of other data sets by Python objects, which a task's name cannot hold; name"),
+        ('composite?datasets=["chain_sum"]', "composite is made of other data sets"),
+        ('composite?datasets=[{"name":"chain_sum","weight":1,"config":{}}]', "composite is made of other data sets"),
     ],
 )
 def test_bad_specs_are_refused_with_what_there_is(spec, message):

@@ -72,7 +72,7 @@ def in_the_middle(die):
     from pathlib import Path
 
     from entroshape.evaluation import journal
-    from entroshape.runs import directory, files
+    from entroshape.runs import files, metrics
 
     def half(path, line):
         with path.open("ab") as file:
@@ -82,7 +82,7 @@ def in_the_middle(die):
     def unnamed(self, target):
         die()
 
-    directory.append_line = journal.append_line = files.append_line = half
+    metrics.append_line = journal.append_line = files.append_line = half
     Path.replace = unnamed
 
 

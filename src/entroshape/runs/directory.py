@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
-from entroshape.checks import check_integer
 from entroshape.printable import shown
 from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
-from entroshape.runs.files import append_line, environment, held, is_aside, json_line, read_lines, write_aside
+from entroshape.runs.files import environment, held, is_aside, json_line, made_directory, write_aside
+from entroshape.runs.metrics import append_row, check_step, read_rows, truncate_rows
 from entroshape.runs.reading import check_numbers, parse_json, read_yaml
 from entroshape.runs.tables import EVALUATION_SCHEMA, KIND, ROLLOUT_SCHEMA, read_metadata, read_table, write_table
 
@@ -86,7 +86,7 @@ class RunDirectory:
         name = re.sub(r"[^\w.]+", "-", f"{task}-{method}-{seed}", flags=re.ASCII).strip("-.")
         Path(root).mkdir(parents=True, exist_ok=True)
         n = 1
-        while (path := Path(root) / f"{name}-{n}").exists() or not _made(path):
+        while (path := Path(root) / f"{name}-{n}").exists() or not made_directory(path):
             n += 1
         return cls(path)
 
@@ -152,9 +152,7 @@ class RunDirectory:
             ValueError: ``step`` is missing or not an integer, or a value is not a finite number. Leave out unknown
                 values.
         """
-        _check_step(metrics.get("step"))
-        check_numbers(dict(metrics), "metrics")
-        append_line(self.metrics_path, json_line(metrics, "metrics"))
+        append_row(self.metrics_path, metrics)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Reads all complete lines; there are none before the first step.
@@ -163,16 +161,7 @@ class RunDirectory:
             ValueError: a complete line is not an object with a ``step`` and finite numbers; the message names path and
                 line number.
         """
-        rows = []
-        for number, line in enumerate(read_lines(self.metrics_path), start=1):
-            where = f"{self.metrics_path}:{number}"
-            row = parse_json(line, f"{where}: expected a JSON object with a step and numbers")
-            try:
-                _check_step(row.get("step") if isinstance(row, dict) else None)
-            except ValueError as error:
-                raise ValueError(f"{where}: expected a JSON object with a step; got {shown(line)}") from error
-            rows.append(check_numbers(row, where))
-        return rows
+        return read_rows(self.metrics_path)
 
     def check_tables(self, step: int) -> None:
         """Reads the evaluations and rollouts up to ``step``: what a resumed run keeps has to be whole.
@@ -198,9 +187,7 @@ class RunDirectory:
         Raises:
             ValueError: see :meth:`read_metrics`.
         """
-        kept = [json_line(row, "metrics") for row in self.read_metrics() if row["step"] <= after_step]
-        if self.metrics_path.exists():
-            write_aside(self.metrics_path, lambda file: file.writelines(kept))
+        truncate_rows(self.metrics_path, after_step)
 
     # --- rollouts and evaluations -------------------------------------------------------------------------------------
 
@@ -267,7 +254,7 @@ class RunDirectory:
         return self.report_path
 
     def _table_path(self, kind: str, step: int) -> Path:
-        return self.path / kind / f"step-{_check_step(step)}.parquet"
+        return self.path / kind / f"step-{check_step(step)}.parquet"
 
     def _steps(self, kind: str) -> list[int]:
         names = (re.fullmatch(r"step-(\d+)\.parquet", path.name) for path in (self.path / kind).glob("*"))
@@ -305,17 +292,3 @@ class RunDirectory:
         for path in torn:
             shutil.rmtree(path)
         return torn
-
-
-def _check_step(step: Any) -> int:
-    check_integer("step", step)
-    return int(step)
-
-
-def _made(path: Path) -> bool:
-    """Creates the directory. Returns ``False`` if another run that started at the same moment created it."""
-    try:
-        path.mkdir()
-    except FileExistsError:
-        return False
-    return True

@@ -119,6 +119,15 @@ def replace_directory(aside: Path, path: Path) -> None:
     fsync_directory(path.parent)
 
 
+def made_directory(path: Path) -> bool:
+    """Creates the directory. Returns ``False`` if it exists, also if another process created it at the same moment."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
 def is_aside(path: Path) -> bool:
     """Whether ``path`` is a temporary file that a kill left behind in :func:`write_aside`."""
     return path.name.startswith(".") and path.name.endswith(".aside")

@@ -21,6 +21,7 @@ INSTRUCTION = "Give the final answer alone, between <answer> and </answer>."
 RESERVED = ("seed", "size")
 TEST_SEED = "test"
 """Test problems are the same whatever the run's seed, so that runs can be compared."""
+MADE_OF_OTHERS = "composite"
 LARGEST_TEST_SHARE = 0.2
 """Maximum share of the questions that is held out, for data sets with few distinct questions."""
 
@@ -190,6 +191,11 @@ def _check(name: str, options: dict[str, Any]) -> None:
         close = get_close_matches(name, known, n=5, cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else f": {', '.join(sorted(known))}"
         raise ValueError(f"reasoning_gym has no data set {name!r}{hint}")
+    if name == MADE_OF_OTHERS:
+        raise ValueError(
+            f"reasoning_gym:{name} is made of other data sets by Python objects, which a task's name cannot hold; "
+            "name one of the data sets instead"
+        )
     valid = [field.name for field in fields(known[name][1]) if field.name not in RESERVED]
     for option in options:
         if option in RESERVED:
@@ -204,11 +210,12 @@ def _distinct_entries(name: str, options: dict[str, Any], seed: str, size: int) 
     number = Random(f"{name}-{seed}").getrandbits(31)
     try:
         dataset = optional_module("reasoning_gym").create_dataset(name, seed=number, size=size, **options)
-    except (AssertionError, TypeError, ValueError) as error:
-        raise ValueError(f"reasoning_gym:{name} does not accept the options {options}: {error}") from error
-    # A few data sets take 0.2 seconds per entry. A bar appears if it takes long.
-    places = optional_module("tqdm").tqdm(range(size), desc=f"making {name}", delay=5, leave=False)
-    return {entry["question"]: entry for entry in map(dataset.__getitem__, places)}
+        # A few data sets take 0.2 seconds per entry. A bar appears if it takes long.
+        places = optional_module("tqdm").tqdm(range(size), desc=f"making {name}", delay=5, leave=False)
+        return {entry["question"]: entry for entry in map(dataset.__getitem__, places)}
+    except Exception as error:  # each data set has its own way to fail on values that it cannot use
+        reason = f"{error}" if isinstance(error, AssertionError | ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"reasoning_gym:{name} does not accept the options {options}: {reason}") from error
 
 
 def _rows(name: str, items: Sequence[tuple[str, dict[str, Any]]]) -> Any:
