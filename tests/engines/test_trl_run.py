@@ -8,6 +8,8 @@ from datasets import Dataset
 from tiny import even_sum, tiny_dataset, tiny_trainer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from entroshape.tasks import checked_reward
+
 
 def logged(trainer):
     return [row for row in trainer.state.log_history if "loss" in row]
@@ -272,10 +274,12 @@ def infinite(prompts, completions, **columns):
         (wrong_count, "'wrong_count' returned 1 rewards"),
         (raising, "reward function raising raised ZeroDivisionError"),
         (raising_later, "reward function raising_later raised ZeroDivisionError"),
+        (checked_reward(raising, "mine:f"), "step 1: reward function 'mine:f' raised ZeroDivisionError"),
+        (checked_reward(wrong_count, "mine:f"), "step 1: reward function 'mine:f' must return one number"),
     ],
 )
 def test_a_failing_reward_function_is_named_among_several_with_the_step(tmp_path, reward, words):
-    with pytest.raises(RuntimeError, match=rf"step 1:.*{words}"):
+    with pytest.raises(RuntimeError, match=rf"(?=.*step 1:).*{words}"):
         tiny_trainer(tmp_path, reward=[even_sum, reward]).train()
 
 

@@ -2,11 +2,14 @@
 
 import functools
 import math
+import pickle
 import sys
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
 
+from entroshape.errors import RewardError, RewardValueError
 from entroshape.tasks import Task, load_task
 from entroshape.tasks.python import checked_reward, load_reward, resolve
 
@@ -127,7 +130,7 @@ def test_a_reward_that_clears_its_arguments_or_leaves_changes_nothing_outside(mo
 
 
 def test_what_a_reward_raises_names_the_function_and_keeps_the_cause(module):
-    with pytest.raises(RuntimeError, match=r"reward function 'my_rewards:broken' raised KeyError: 'solution'") as error:
+    with pytest.raises(RewardError, match=r"reward function 'my_rewards:broken' raised KeyError: 'solution'") as error:
         load_reward("my_rewards:broken")(["?"], ["x"])
     assert isinstance(error.value.__cause__, KeyError)
 
@@ -142,8 +145,25 @@ def test_a_reward_that_is_checked_is_not_checked_again_and_what_wraps_it_is(modu
     def wrong_count(prompts, completions):
         return []
 
-    with pytest.raises(ValueError, match="reward function 'other' must return one number per completion"):
+    with pytest.raises(RewardValueError, match="reward function 'other' must return one number per completion"):
         checked_reward(wrong_count, "other")(["?"], ["x"])
+
+
+def test_no_attribute_of_a_function_passes_it_off_as_checked(module):
+    def wrong_count(prompts, completions):
+        return []
+
+    wrong_count.__dict__.update(vars(load_reward("my_rewards:by_length")), names_itself=wrong_count)
+    with pytest.raises(RewardValueError, match="reward function 'other' must return one number per completion"):
+        checked_reward(wrong_count, "other")(["?"], ["x"])
+
+
+def test_a_checked_reward_is_its_function_to_a_trainer_and_cannot_be_changed(module):
+    reward = load_reward("my_rewards:by_length")
+    assert (reward.__name__, reward.__doc__) == ("by_length", "Longer is better.")
+    assert pickle.loads(pickle.dumps(reward))(["?"], ["abcd"]) == [1.0]
+    with pytest.raises(FrozenInstanceError):
+        reward.name = "another"
 
 
 @pytest.mark.parametrize(

@@ -10,33 +10,29 @@ from typing import Any
 
 from torch import Tensor, nn
 
-
-class RewardError(RuntimeError):
-    """A reward function raised; the message names it."""
+from entroshape.errors import RewardError
 
 
 def guarded_reward(function: Any, name: str) -> Any:
     """The reward function, on copies of its arguments, raising :class:`RewardError` in place of whatever it raises.
 
     What it does to its arguments changes nothing for the run or for other reward functions. A reward model is returned
-    as it is. A function whose errors name it already, which it says with itself as its attribute ``names_itself``, is
-    named once.
+    as it is. A :class:`RewardError` of the function itself names it already, and passes unchanged.
     """
     if isinstance(function, nn.Module):
         return function
-    names_itself = getattr(function, "names_itself", None) is function
     if not _is_async(function):
 
         @wraps(function)
         def score(*args: Any, **kwargs: Any) -> Any:
-            with _named(name, names_itself):
+            with _named(name):
                 return function(*copied(args), **copied(kwargs))
 
         return score
 
     @wraps(function)
     async def score_later(*args: Any, **kwargs: Any) -> Any:
-        with _named(name, names_itself):
+        with _named(name):
             return await function(*copied(args), **copied(kwargs))
 
     return score_later
@@ -58,12 +54,13 @@ def copied(value: Any) -> Any:
 
 
 @contextmanager
-def _named(name: str, names_itself: bool) -> Iterator[None]:
+def _named(name: str) -> Iterator[None]:
     try:
         yield
+    except RewardError:
+        raise
     except Exception as error:
-        what = f"{error}" if names_itself else f"the reward function {name} raised {type(error).__name__}: {error}"
-        raise RewardError(what) from error
+        raise RewardError(f"the reward function {name} raised {type(error).__name__}: {error}") from error
 
 
 def _is_async(function: Any) -> bool:

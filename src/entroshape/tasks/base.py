@@ -95,8 +95,8 @@ class Task:
             columns: the columns of the problems, with one value per completion.
 
         Raises:
-            RuntimeError: the verifier raised an error; the message names the verifier.
-            ValueError: the verifier did not return one finite reward per completion.
+            RewardError: the verifier raised an error; the message names the verifier.
+            RewardValueError: the verifier did not return one finite reward per completion.
         """
         name = self.reward.__name__
         if self.verdicts is None:
