@@ -14,11 +14,12 @@ from torch import Tensor
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOTrainer, __version__
 
-from entroshape.engines.full_distribution import ANOTHER_POLICY, NEUTRAL
+from entroshape.credit.overlong import GroupRelativeOverlong
+from entroshape.engines.full_distribution import ANOTHER_POLICY, NEUTRAL, VLLM_NEUTRAL, reshaping
 from entroshape.engines.phases import PhaseClock
 from entroshape.engines.seams import check_seam
 from entroshape.engines.trl.batch import SampledBatch
-from entroshape.methods import Credit
+from entroshape.methods import Credit, Method
 
 # --- seams ----------------------------------------------------------------------------------------------------------
 
@@ -93,6 +94,15 @@ MODEL_INPUTS = (
 """What TRL passes to the model besides tokens and their mask, where a model takes images."""
 
 
+ONLY_IN_TRLS_LOSS = {
+    "delta": None,
+    "off_policy_mask_threshold": None,
+    "entropy_coef": 0.0,
+    "use_adaptive_entropy": False,
+}
+"""Settings of TRL's own loss that a loss of ours does not read, and their neutral values."""
+
+
 def check_seams(trainer: type = GRPOTrainer) -> None:
     """Raise ``ImportError`` if ``trainer`` lacks a seam, or one has lost a parameter that is relied on."""
     for name, parameters in SEAMS.items():
@@ -116,6 +126,44 @@ def check_attributes(present: Iterable[str]) -> None:
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def check_effect(settings: Mapping[str, Any], method: Method) -> None:
+    """Raise ``ValueError`` if one of GRPOConfig's ``settings`` would have no effect with this method."""
+    replaced = "the method computes the advantages"
+    expected: dict[str, tuple[Any, str]] = {
+        "scale_rewards": ("group", replaced),
+        "multi_objective_aggregation": ("sum_then_normalize", replaced),
+        "top_entropy_quantile": (1.0, "use method='dapo_forking', whose quantile is taken over the whole batch"),
+    }
+    if method.surrogate.ratio == "sequence_arithmetic":
+        own = "GRPO-S with the arithmetic ratio has its own loss"
+        expected |= {name: (value, own) for name, value in ONLY_IN_TRLS_LOSS.items()}
+        expected["beta"] = (0.0, f"{own} without a KL term")
+    if settings["mask_truncated_completions"] and isinstance(method.overlong, GroupRelativeOverlong):
+        raise ValueError(
+            "mask_truncated_completions=True leaves the group-relative overlong punishment without the longest "
+            "responses, whose lengths it judges the others by; expected False"
+        )
+    for name, (value, reason) in expected.items():
+        given = settings[name]
+        if given != value and not (name == "scale_rewards" and given is True):
+            raise ValueError(f"{name}={given!r} would have no effect: {reason}; expected {value!r}")
+
+
+def check_full_distribution(settings: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` if GRPOConfig's ``settings`` would sample from another distribution than the policy's."""
+    neutral = VLLM_NEUTRAL if settings["use_vllm"] else NEUTRAL
+    for name in ("top_p", "top_k", "min_p", "repetition_penalty"):
+        # Left at None, transformers takes its own default for top_k: 50.
+        unset = (None,) if name == "min_p" else ()
+        if settings[name] not in (*neutral[name], *unset):
+            raise ValueError(f"{name} must be {neutral[name][0]!r}, got {settings[name]!r}: {ANOTHER_POLICY}")
+    if names := reshaping(settings["generation_kwargs"] or ()):
+        raise ValueError(f"generation_kwargs must not hold {', '.join(names)}: {ANOTHER_POLICY}")
+    pattern = settings["vllm_structured_outputs_regex"]
+    if pattern is not None:
+        raise ValueError(f"vllm_structured_outputs_regex must be None, got {pattern!r}: {ANOTHER_POLICY}")
 
 
 def check_generation_config(config: Any, overrides: Any) -> None:

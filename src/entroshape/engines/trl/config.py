@@ -9,9 +9,8 @@ from typing import Any, cast
 from trl import GRPOConfig
 
 from entroshape.checks import check_choice, check_integer
-from entroshape.credit.overlong import GroupRelativeOverlong
 from entroshape.engines.decisions import decided_by_method, host_aggregation
-from entroshape.engines.full_distribution import ANOTHER_POLICY, NEUTRAL, VLLM_NEUTRAL, reshaping
+from entroshape.engines.trl.compat import check_effect, check_full_distribution
 from entroshape.methods import Method, build_method, method_options
 
 ENTROPY_SOURCES = ("auto", "sampler", "scoring")
@@ -99,9 +98,9 @@ class ShapedGRPOConfig(GRPOConfig):
             self.dynamic_sampling = self.credit_method.dynamic_sampling
         check_integer("max_refills", self.max_refills, minimum=1)
         self._take_loss_from_method()
-        self._refuse_what_has_no_effect()
+        check_effect(vars(self), self.credit_method)
         super().__post_init__()
-        self._refuse_other_policies()
+        check_full_distribution(vars(self))
 
     @property
     def credit_method(self) -> Method:
@@ -127,48 +126,6 @@ class ShapedGRPOConfig(GRPOConfig):
                 advice = "Leave it unset, or set the method's own option (epsilon_low, epsilon_high, ratio)."
                 raise decided_by_method(name, self.credit_method, value, given, advice)
             setattr(self, name, value)
-
-    def _refuse_what_has_no_effect(self) -> None:
-        replaced = "the method computes the advantages"
-        expected: dict[str, tuple[Any, str]] = {
-            "scale_rewards": ("group", replaced),
-            "multi_objective_aggregation": ("sum_then_normalize", replaced),
-            "top_entropy_quantile": (1.0, "use method='dapo_forking', whose quantile is taken over the whole batch"),
-        }
-        if self.arithmetic_ratio:
-            own = "GRPO-S with the arithmetic ratio has its own loss"
-            expected |= {
-                "beta": (0.0, own + " without a KL term"),
-                "delta": (None, own),
-                "off_policy_mask_threshold": (None, own),
-                "entropy_coef": (0.0, own),
-                "use_adaptive_entropy": (False, own),
-            }
-        if self.mask_truncated_completions and isinstance(self.credit_method.overlong, GroupRelativeOverlong):
-            raise ValueError(
-                "mask_truncated_completions=True leaves the group-relative overlong punishment without the longest "
-                "responses, whose lengths it judges the others by; expected False"
-            )
-        for name, (value, reason) in expected.items():
-            given = getattr(self, name)
-            if given != value and not (name == "scale_rewards" and given is True):
-                raise ValueError(f"{name}={given!r} would have no effect: {reason}; expected {value!r}")
-
-    def _refuse_other_policies(self) -> None:
-        """Entropies are of the full, temperature-scaled distribution: the tokens have to be sampled from just that."""
-        neutral = VLLM_NEUTRAL if self.use_vllm else NEUTRAL
-        for name in ("top_p", "top_k", "min_p", "repetition_penalty"):
-            # Left at None, transformers takes its own default for top_k: 50.
-            unset = (None,) if name == "min_p" else ()
-            if getattr(self, name) not in (*neutral[name], *unset):
-                raise ValueError(f"{name} must be {neutral[name][0]!r}, got {getattr(self, name)!r}: {ANOTHER_POLICY}")
-        if names := reshaping(self.generation_kwargs or ()):
-            raise ValueError(f"generation_kwargs must not hold {', '.join(names)}: {ANOTHER_POLICY}")
-        if self.vllm_structured_outputs_regex is not None:
-            raise ValueError(
-                f"vllm_structured_outputs_regex must be None, got {self.vllm_structured_outputs_regex!r}: "
-                f"{ANOTHER_POLICY}"
-            )
 
     def to_dict(self) -> dict[str, Any]:
         """As ``TrainingArguments.to_dict``, with the method as its name and options."""
