@@ -99,7 +99,7 @@ def test_a_run_is_continued_with_other_resources_and_not_with_another_result(tmp
     run = begun(tmp_path / "run", MoreTrain())
     check_begun(run, MoreTrain(workers=2, colour="blue"))
     for changed in ({"prefix": "b"}, {"momentum": 0.75}, {"which": "b"}):
-        with pytest.raises(ValueError, match=f"holds a run with {next(iter(changed))} = "):
+        with pytest.raises(ValueError, match=f"contains a run with {next(iter(changed))} = "):
             check_begun(run, MoreTrain(**changed))
 
 

@@ -1,4 +1,4 @@
-"""A command line as a dataclass of options, by tyro, for every command alike."""
+"""Parses a command line into a dataclass of options with tyro, in the same way for all commands."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from entroshape.printable import printable
 
 
 def parse_arguments(options: Any, command: str, arguments: Sequence[str], **of_tyro: Any) -> Any:
-    """What ``tyro.cli`` gives for the options of ``entroshape command``.
+    """Parses the options of ``entroshape command`` with ``tyro.cli``.
 
-    What it says of an argument that it refuses quotes the argument, and is printed as harmless text.
+    Error messages quote the refused argument, with control characters escaped.
 
     Raises:
-        SystemExit: 2 for what is refused, 0 behind ``--help``.
-        ValueError: whatever the dataclass refuses, where tyro does not say it itself.
+        SystemExit: status 2 for a refused argument, 0 for ``--help``.
+        ValueError: the dataclass refuses a value, and tyro does not report it itself.
     """
-    said = StringIO()
+    errors = StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(errors):
             return tyro.cli(
                 options,
                 prog=f"entroshape {command}",
@@ -33,4 +33,4 @@ def parse_arguments(options: Any, command: str, arguments: Sequence[str], **of_t
                 **of_tyro,
             )
     finally:
-        sys.stderr.write(printable(said.getvalue()))
+        sys.stderr.write(printable(errors.getvalue()))

@@ -11,36 +11,36 @@ from entroshape.printable import make_output_printable, one_line
 from entroshape.stopping import close_process_group, exit_status, stoppable
 
 USAGE = """\
-entroshape: fine-grained credit for LLM reinforcement learning (GTPO, GRPO-S and their baselines)
+entroshape: credit assignment for LLM reinforcement learning (GTPO, GRPO-S and their baselines)
 
 usage: entroshape COMMAND [options]
 
 commands:
-  train    train a model on a task; without options the bundled model learns Countdown, in minutes on a laptop
-  eval     sample answers to a task's held-out problems: Mean@n, Pass@k, majority@n with intervals
+  train    train a model on a task; without options, the bundled model learns Countdown in minutes on a laptop
+  eval     sample completions for held-out problems: Mean@n, Pass@k, majority@n with intervals
   compare  train several methods over several seeds: paired differences with intervals
-  inspect  show in the terminal which token got which credit
-  report   write the report.html of a run again
+  inspect  show the credit of every token in the terminal
+  report   rewrite the report.html of a run
 
-entroshape COMMAND --help lists a command's options.
+entroshape COMMAND --help lists the options of a command.
 
 examples:
-  entroshape train                                            the whole story on a laptop: train, evaluate, report
-  entroshape train --method dapo                              the baseline to hold it against
-  entroshape train --method-options alpha2=0.5 axis=row       another way of comparing entropies
+  entroshape train                                            train, evaluate and report, on a laptop
+  entroshape train --method dapo                              the baseline to compare with
+  entroshape train --method-options alpha2=0.5 axis=row       another comparison of entropies
   entroshape train --task reasoning_gym:chain_sum --model HuggingFaceTB/SmolLM2-135M-Instruct --lora-rank 16
   entroshape train --task jsonl:problems.jsonl --reward my_module:my_reward --model ./my-model
-  entroshape train --config recipes/gtpo-7b.yaml --steps 50   a file of options, one of them overridden
-  entroshape train --resume runs/countdown-gtpo-0-1           go on where a run was stopped
-  entroshape eval --model runs/countdown-gtpo-0-1/model       what the trained model can do
+  entroshape train --config recipes/gtpo-7b.yaml --steps 50   options from a file, one of them overridden
+  entroshape train --resume runs/countdown-gtpo-0-1           resume a run
+  entroshape eval --model runs/countdown-gtpo-0-1/model       evaluate the trained model
   entroshape eval --model ./my-model --task math:aime24 --samples 32
-  entroshape compare --methods dapo,gtpo,grpo_s --seeds 5     is it better, or is it noise?
-  entroshape inspect runs/countdown-gtpo-0-1 --show entropy   who got which credit, token by token
+  entroshape compare --methods dapo,gtpo,grpo_s --seeds 5     compare methods over seeds
+  entroshape inspect runs/countdown-gtpo-0-1 --show entropy   show every token with its entropy
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; returns the exit status: 0 done, 1 failed on the way, 2 refused at the door."""
+    """Runs a command. Returns the exit status: 0 success, 1 runtime failure, 2 refused input."""
     make_output_printable()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"train": _train, "eval": _eval, "compare": _compare, "inspect": _inspect, "report": _report}
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     if arguments[0] not in commands:
-        print(f"entroshape: no command {arguments[0]!r}; there are {', '.join(commands)}", file=sys.stderr)
+        print(f"entroshape: unknown command {arguments[0]!r}; choose from {', '.join(commands)}", file=sys.stderr)
         return 2
     try:
         with stoppable():
@@ -63,13 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("ENTROSHAPE_TRACEBACK"):
             raise
-        said = one_line(_reason(error)) or type(error).__name__
-        print(f"entroshape: {said}\n(ENTROSHAPE_TRACEBACK=1 shows where)", file=sys.stderr)
+        message = one_line(_reason(error)) or type(error).__name__
+        print(f"entroshape: {message}\n(ENTROSHAPE_TRACEBACK=1 shows where)", file=sys.stderr)
         return 2 if isinstance(error, ValueError | ImportError) else 1
 
 
 def _reason(error: Exception) -> str:
-    """The message of an error; the system's own names the file first and leaves out the number."""
+    """The message of an error. For system errors, it begins with the file name and omits the error number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
@@ -144,7 +144,7 @@ def _inspect(arguments: list[str]) -> int:
 
 
 def _silence_other_bars() -> None:
-    """The one bar that is shown is ours."""
+    """Hides the progress bars of libraries, so that only ours is shown."""
     import datasets
     import transformers
 
@@ -155,7 +155,7 @@ def _silence_other_bars() -> None:
 def _report(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         asked = bool(arguments) and arguments[0] in ("-h", "--help")
-        usage = "usage: entroshape report RUN\n\nWrites RUN/report.html again, from what the run directory holds."
+        usage = "usage: entroshape report RUN\n\nRewrites RUN/report.html from the files in the run directory."
         print(usage, file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     from entroshape.report import write_report

@@ -45,12 +45,12 @@ def test_killed_at_random_moments_it_ends_with_the_same_file(tmp_path, capsys):
         before = done
         done, output = killed_behind(command, journal, aim, moments.uniform(0, 0.1))
         # Nothing that was done is lost: this call went on behind it, and every batch since is there.
-        assert (f"going on behind {12 * before} answers" in output) == (before > 0)
+        assert (f"resuming after {12 * before} completions" in output) == (before > 0)
         assert aim <= done < BATCHES
         assert not path.exists()
 
     assert main([*ARGUMENTS, f"--output={path}"]) == 0
-    assert f"going on behind {12 * done} answers" in capsys.readouterr().out
+    assert f"resuming after {12 * done} completions" in capsys.readouterr().out
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["killed.parquet", "whole.parquet"]
     killed, whole = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("killed", "whole"))
     assert killed.num_rows == 384

@@ -55,7 +55,7 @@ def test_folders_of_different_arms_differ_and_are_safe():
     [
         ([], [], "methods must name at least one of gtpo"),
         (["gtpq"], [], "method must be one of gtpo.*got 'gtpq'"),
-        (["gtpo:alpha3=1"], [], "unknown option 'alpha3'; there are .*alpha2"),
+        (["gtpo:alpha3=1"], [], "unknown option 'alpha3'; choose from .*alpha2"),
         (["gtpo:alpha2=-1"], [], "alpha2"),
         (["gtpo:seed=1"], [], "unknown option 'seed'"),
         (["dapo"], ["alpha2=0.1,0.2"], "none of dapo has an option 'alpha2'"),

@@ -115,7 +115,7 @@ def test_another_option_is_refused_by_name(finished, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seeds=2"], "methods must name what is compared"),
+        (["--seeds=2"], "methods must name the arms to compare"),
         (["--methods=dapo", "--baseline=gtpo"], "baseline must be one of dapo; got 'gtpo'"),
         (["--methods=gtpo:steps=0"], "arm gtpo:steps=0: steps must be"),
     ],
@@ -153,7 +153,7 @@ def test_a_failed_run_is_named_with_its_last_words_and_the_others_are_kept(tmp_p
     printed = capsys.readouterr()
     assert code == 1
     said = "dapo:reward=broken_rewards:f, seed 0"
-    why = "reward function 'broken_rewards:f' raised KeyError: 'a [bold] sum' (all of its output: "
+    why = "reward function 'broken_rewards:f' raised KeyError: 'a [bold] sum' (full output: "
     assert f"{said} failed: {why}" in printed.out
     assert f"1 of 2 runs failed; {said}: {why}" in printed.err
     assert "seed-0.log)" in printed.err

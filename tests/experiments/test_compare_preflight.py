@@ -55,8 +55,8 @@ def jobs_of(output, *arguments):
         (["--methods=dapo", "--reward=no_such_module:f"], "no module 'no_such_module'"),
         (["--methods=dapo", "--task=reasoning_gym:chain_sum"], "cannot read the prompts"),
         (["--methods=dapo", "--task=math:math500?from=./nowhere"], "from must be a directory"),
-        (["--methods=dapo", "--launcher=nosuchprog --flag"], "launcher must start with a program that can be run"),
-        (["--methods=dapo", "--launcher="], "launcher must start with a program that can be run; got ''"),
+        (["--methods=dapo", "--launcher=nosuchprog --flag"], "launcher must start with an executable program"),
+        (["--methods=dapo", "--launcher="], "launcher must start with an executable program; got ''"),
     ],
 )
 def test_what_no_run_could_start_with_is_refused_in_a_sentence_with_nothing_written(
@@ -110,7 +110,7 @@ def test_a_run_that_was_begun_is_refused_by_name_and_one_that_was_not_is_no_obst
     (other,) = jobs_of(tmp_path, "--methods=dapo", "--steps=4")
     assert other.config == replace(job.config, steps=4)
     run.append_metrics({"step": 1, "reward": 0.0})
-    with pytest.raises(ValueError, match=r"seed-0 holds a run with steps = 3, where 4 is asked"):
+    with pytest.raises(ValueError, match=r"seed-0 contains a run with steps = 3, but 4 was requested"):
         jobs_of(tmp_path, "--methods=dapo", "--steps=4")
     assert jobs_of(tmp_path, "--methods=dapo", "--steps=3") == [job]
 
@@ -138,7 +138,7 @@ def test_a_second_call_beside_the_first_is_refused_and_no_record_is_lost(tmp_pat
     printed = first.communicate()[0]
     assert first.returncode == 0, printed
     assert second.returncode == 2, second.stdout
-    assert f"another compare is at work in {output}; let it finish" in second.stderr
+    assert f"another compare is running in {output}; wait until it finishes" in second.stderr
     assert main(["compare", *command, "--methods=grpo_s"]) == 0
     records = read_comparison(output / "comparison.json").records
     assert [record["arm"] for record in records] == ["dapo", "gtpo", "grpo_s"]
@@ -155,7 +155,7 @@ with held(pathlib.Path({str(tmp_path)!r})):
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match="another compare is at work"), held(tmp_path):
+        with pytest.raises(ValueError, match="another compare is running"), held(tmp_path):
             pass
     finally:
         holder.kill()
@@ -167,7 +167,7 @@ with held(pathlib.Path({str(tmp_path)!r})):
 def test_a_sweep_without_methods_says_which_arms_the_file_holds(tmp_path):
     first, _, _ = planned(tmp_path, "--methods=dapo,gtpo")
     write_comparison(first, tmp_path / "comparison.json")
-    with pytest.raises(ValueError, match=r"sweep multiplies the arms that --methods names; got none, .* dapo,gtpo"):
+    with pytest.raises(ValueError, match=r"sweep needs --methods, .* already has dapo,gtpo"):
         planned(tmp_path, "--sweep", "alpha2=0.1,0.5")
 
 

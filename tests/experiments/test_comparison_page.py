@@ -226,4 +226,4 @@ def test_the_terminal_says_what_stands_and_what_one_seed_is_worth(capsys):
     Console(width=160).print(comparison_table(compared()))
     assert "+5.0 to +5.0" in capsys.readouterr().out
     Console(width=160).print(comparison_table(compared(seeds=1)))
-    assert "One seed says nothing about the others" in capsys.readouterr().out
+    assert "One seed says nothing about the spread" in capsys.readouterr().out

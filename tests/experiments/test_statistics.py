@@ -25,7 +25,7 @@ def test_spread_is_that_of_the_textbook(values):
 
 def test_one_seed_has_no_spread_and_none_is_refused():
     assert (spread([0.5]).mean, spread([0.5]).se, spread([0.5]).sd) == (0.5, None, None)
-    with pytest.raises(ValueError, match="one number a seed; got none"):
+    with pytest.raises(ValueError, match="one number per seed; got none"):
         spread([])
 
 

@@ -28,13 +28,13 @@ from entroshape.training.load import load_run_config
 
 
 def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
-    """Evaluates, shows the metrics and writes every answer with its verdict.
+    """Evaluates, prints the metrics, and writes every completion with its verdict.
 
-    What a stopped call of the same options has done is not done again; nor is a whole evaluation.
+    Batches and evaluations that are already complete are not repeated.
 
     Raises:
-        ValueError: a model or task that is not there, or do not go together; an output of other options.
-        ImportError: a sampler that is not installed.
+        ValueError: the model or the task does not exist, they do not fit together, or the output has other options.
+        ImportError: the sampler is not installed.
     """
     if config.engine == "vllm":
         require_vllm()
@@ -44,9 +44,9 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
     journal_path = config.path.with_name(f"{config.path.name}.partial")
     result = read_evaluation(config.path, options)
     if result is None:
-        # What cannot be evaluated is refused before anything is written.
+        # Everything that cannot work is refused before anything is written.
         sampler, tokenizer = _sampler(config)
-        # A task for evaluation alone has no training problems to look at.
+        # A task that is only for evaluation has no training problems to check.
         check_readable(replace(task, train=task.test), config.model, tokenizer)
         journal = Journal(journal_path, options)
         try:
@@ -57,11 +57,11 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
         finally:
             journal.close()
     else:
-        # What a kill between the last two steps leaves.
+        # A kill between writing the file and removing the journal leaves the journal.
         journal_path.unlink(missing_ok=True)
-        console.print("this evaluation is done already", soft_wrap=True)
+        console.print("this evaluation is already complete", soft_wrap=True)
     console.print(metrics_table(result))
-    console.print(f"every answer with its verdict: {config.path}", soft_wrap=True)
+    console.print(f"completions with verdicts: {config.path}", soft_wrap=True)
     console.print(next_step(result, task.max_completion_length, config.max_completion_length), soft_wrap=True)
     if config.json:
         print(as_json(result, options, config.path))
@@ -69,7 +69,7 @@ def run_eval(config: EvalConfig, console: Console) -> EvaluationResult:
 
 
 def _success_threshold(config: EvalConfig) -> float:
-    """What is asked for, else that of the run whose model it is, so that training and evaluation count alike."""
+    """The requested threshold, otherwise that of the run that trained the model, so that both count the same."""
     if config.success_threshold is not None:
         return config.success_threshold
     model = Path(config.model)
@@ -81,8 +81,8 @@ def _success_threshold(config: EvalConfig) -> float:
 
 
 def _options(config: EvalConfig, task: Task) -> dict[str, Any]:
-    """All that the answers depend on, as plain values."""
-    # On another device, answers come out of the same distribution.
+    """All options that the completions depend on, as plain values."""
+    # The device is not among them: on another one, completions come from the same distribution.
     options = {name: getattr(config, name) for name in compared(config)}
     weights = model_fingerprint(resolve_model(config.model))
     return {**options, "weights of the model": weights, "problems of the task": problems_fingerprint(task)}
@@ -93,10 +93,10 @@ def _evaluated(
 ) -> EvaluationResult:
     if journal.batches:
         done = sum(map(len, journal.batches))
-        console.print(f"going on behind {done} answers that are there already", soft_wrap=True)
+        console.print(f"resuming after {done} completions", soft_wrap=True)
     columns = (text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, text_column("eta"), TimeRemainingColumn(), console=console) as bar:
-        answers = bar.add_task("answers", total=len(task.test) * config.samples)
+        answers = bar.add_task("completions", total=len(task.test) * config.samples)
         return evaluate_sampler(
             sampler,
             task,
@@ -109,7 +109,7 @@ def _evaluated(
 
 
 def _sampling(config: EvalConfig) -> EvaluationOptions:
-    """The options of sampling; the task has as many problems as are asked for already."""
+    """The options of sampling. The number of problems is already limited by the task."""
     return EvaluationOptions(
         samples=config.samples,
         max_new_tokens=config.max_completion_length,
@@ -121,7 +121,7 @@ def _sampling(config: EvalConfig) -> EvaluationOptions:
 
 
 def _sampler(config: EvalConfig) -> tuple[Sampler, Any]:
-    """The sampler, and the tokenizer that it reads with."""
+    """The sampler and its tokenizer."""
     if config.engine == "vllm":
         sampler = VLLMSampler(resolve_model(config.model), precision=config.precision)
         return sampler, sampler.tokenizer

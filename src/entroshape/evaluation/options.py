@@ -1,4 +1,4 @@
-"""The options of ``entroshape eval``, apart from what carries them out, so that ``--help`` waits for no torch."""
+"""The options of ``entroshape eval``, separate from its code, so that ``--help`` does not wait for torch."""
 
 from __future__ import annotations
 
@@ -17,67 +17,71 @@ Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
 
 FIRST_IN_THE_NAME = ("task", "model", "seed")
-"""Options whose values the default file's name begins with."""
+"""Options at the start of the default file name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
-    """Sample answers to a task's held-out problems and count: Mean@n, Pass@k, majority@n, length, entropy, intervals.
+    """Sample completions for a task's held-out problems and report Mean@n, Pass@k, majority@n, completion length and
+    entropy, with intervals.
 
-    Every answer is kept with its verdict. The same command goes on where it was stopped, at most a batch behind;
-    once it is done, it shows what it found.
+    Every completion is kept with its verdict. If the evaluation is interrupted, the same command resumes it, and at
+    most one batch is lost. If it is complete, the command prints its results.
 
     entroshape eval --model Qwen/Qwen2.5-1.5B-Instruct --task math:math500 --samples 4 --max-completion-length 2048
     """
 
     model: str = option("result", default="bundled")
-    """A hub id, a local directory (such as a run's model/, adapters too), or a bundled model: countdown-tiny or
-    countdown-search. bundled: the one that was made for the task."""
+    """Hub id, local directory (such as the model/ of a run; adapters work too), or the name of a bundled model
+    (countdown-tiny or countdown-search). bundled: the one made for the task."""
 
     task: str = option("result", default="countdown")
-    """math:aime24, math:aime25, math:math500 or math:gsm8k (from the hub; with ?from=DIR from a copy of its
-    repository), jsonl:PATH?split=test (all lines; without ?split=test the tenth that training holds out), countdown,
-    reasoning_gym:NAME, or my_module:my_task."""
+    """Task to evaluate on: math:aime24, math:aime25, math:math500 or math:gsm8k from the hub (?from=DIR reads a local
+    copy of the repository); jsonl:PATH?split=test (all lines; without ?split=test, the tenth that training holds out);
+    countdown; countdown_search; reasoning_gym:NAME; or my_module:my_task."""
 
     reward: str | None = option("result", default=None)
-    """Your own verifier, my_module:my_reward, instead of the task's."""
+    """Your own reward function, my_module:my_reward, instead of the task's verifier."""
 
     samples: int = option("result", default=16)
-    """Answers a problem: n of Mean@n, Pass@k for k up to n, and majority@n."""
+    """Completions per problem: the n of Mean@n and majority@n, and Pass@k for k up to n."""
 
     problems: int | None = option("result", default=None)
-    """At most so many problems. None: all of a benchmark or a test file, 256 where problems are made or held out."""
+    """Maximum number of problems. None: all problems of a benchmark or test file; 256 if problems are generated or held
+    out."""
 
     temperature: float = option("result", default=1.0)
-    """Of sampling, from the whole distribution."""
+    """Sampling temperature. Completions are sampled from the full distribution."""
 
     max_completion_length: int | None = option("result", default=None)
-    """Limit of an answer in tokens. None: the task's suggestion."""
+    """Maximum completion length in tokens. None: the task's default."""
 
     batch_size: int = option("result", default=256)
-    """Answers sampled and scored at a time; a kill loses at most so many. Fewer take less memory."""
+    """Completions sampled and scored at a time. An interruption loses at most one batch. Smaller values need less
+    memory."""
 
     engine: EngineName = option("result", default="transformers")
-    """transformers; or vllm, where it is installed: faster on a GPU, without entropies."""
+    """transformers, or vllm if it is installed. vLLM is faster on a GPU but does not record entropies."""
 
     precision: Precision = option("result", default="float32")
-    """Of weights and arithmetic."""
+    """Precision of weights and arithmetic."""
 
     device: Device = option("resources", default="auto")
-    """auto: an accelerator if there is one."""
+    """auto uses an accelerator if one is available; cpu does not."""
 
     seed: int = option("result", default=0)
-    """Of all draws."""
+    """Random seed for all draws."""
 
     success_threshold: float | None = option("result", default=None)
-    """A completion is a success if its reward is above this. None: as in the run whose model this is, else 0.5."""
+    """A completion is a success if its reward is above this threshold. None: the threshold of the run that trained the
+    model, otherwise 0.5."""
 
     output: str | None = option("presentation", default=None)
-    """A .parquet file for every answer with its verdict. None: eval/TASK-MODEL-SEED.parquet, with the other
-    options that are not the defaults in its name, such as eval/countdown-countdown-tiny-0-samples-32.parquet."""
+    """Parquet file for every completion with its verdict. None: eval/TASK-MODEL-SEED.parquet, with all options that
+    differ from their defaults in the name, such as eval/countdown-countdown-tiny-0-samples-32.parquet."""
 
     json: bool = option("presentation", default=False)
-    """Write the figures to standard output as JSON, Pass@k for every k among them, and all else to standard error."""
+    """Print the results to standard output as JSON, with Pass@k for every k, and everything else to standard error."""
 
     def __post_init__(self) -> None:
         if self.model == "bundled":
@@ -94,14 +98,14 @@ class EvalConfig:
         if self.output is not None and not self.output.endswith(".parquet"):
             raise ValueError(f"output must be a .parquet file; got {self.output!r}")
         if self.engine == "vllm" and self.device == "cpu":
-            raise ValueError("device is chosen by vLLM itself: leave out --device with --engine vllm; got 'cpu'")
+            raise ValueError("device: vLLM chooses its own device; omit --device with --engine vllm; got 'cpu'")
 
     @property
     def path(self) -> Path:
-        """Where the answers go."""
+        """The file for the completions."""
         if self.output is not None:
             return Path(self.output)
-        # A quick look at few answers and the evaluation proper are two files.
+        # A quick look at a few completions and the full evaluation get different files.
         others = [
             f"{each.name}-{getattr(self, each.name)}"
             for each in fields(self)
@@ -115,6 +119,6 @@ class EvalConfig:
 
 
 def parse_eval(arguments: list[str]) -> EvalConfig:
-    """The options of ``entroshape eval`` from a command line."""
+    """Parses the options of ``entroshape eval``."""
     config: EvalConfig = parse_arguments(EvalConfig, "eval", arguments)
     return config

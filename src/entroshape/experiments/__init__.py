@@ -1,4 +1,4 @@
-"""Comparisons: methods held against each other over seeds, with paired differences and their intervals."""
+"""Comparisons of methods over several seeds, with paired differences and their intervals."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Arms: what a comparison compares. A method with its options, and options of training where they differ."""
+"""Arms, the things that a comparison compares: a method with its options, and options of training that differ."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _COMMA = re.compile(r",(?![^\[\](){}]*[\])}])")
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One method with its options, trained with every seed.
+    """A method with its options, trained once per seed.
 
     Raises:
-        ValueError: an unknown method or option, listing the valid ones.
+        ValueError: the method or an option is unknown; the message lists the valid ones.
     """
 
     method: str
@@ -34,14 +34,14 @@ class Arm:
     """Options of the method that differ from its defaults."""
 
     train_options: dict[str, Any] = field(default_factory=dict)
-    """Options of :class:`~entroshape.training.config.TrainConfig` that differ from the comparison's own."""
+    """Options of :class:`~entroshape.training.config.TrainConfig` that differ from those of the comparison."""
 
     def __post_init__(self) -> None:
         build_method(self.method, self.method_options)
 
     @property
     def name(self) -> str:
-        """How it is written on a command line.
+        """The arm as it is written on a command line.
 
         Example:
             >>> Arm(method="gtpo", method_options={"alpha2": 0.5, "gate": False}).name
@@ -52,7 +52,7 @@ class Arm:
 
     @property
     def folder(self) -> str:
-        """Its name as the name of a directory.
+        """The name in a form for directories.
 
         Example:
             >>> Arm(method="gtpo", method_options={"entropy_clip": [0.2, 0.28]}).folder
@@ -62,32 +62,33 @@ class Arm:
         return safe.strip("-")
 
     def config(self, base: TrainConfig, seed: int, output: str | None = None) -> TrainConfig:
-        """The run of this arm with a seed.
+        """The options of this arm's run with a seed.
 
         Raises:
-            ValueError: an option's bad value, or options that do not go together.
+            ValueError: the value of an option is invalid, or options contradict each other.
         """
         own = {"method": self.method, "method_options": self.method_options, "seed": seed, "output": output}
         return config_from({**base.to_dict(), **self.train_options, **own}, f"arm {self.name}")
 
     def with_option(self, name: str, value: Any) -> Arm:
-        """This arm with one more option: the method's if it has it, else one of training."""
+        """This arm with one more option: of the method if it has this option, otherwise of training."""
         if name in _method_option_names(self.method):
             return replace(self, method_options={**self.method_options, name: value})
         return replace(self, train_options={**self.train_options, name: value})
 
 
 def parse_arms(methods: Sequence[str], sweeps: Sequence[str] = ()) -> list[Arm]:
-    """Arms from a command line, without repetition.
+    """Parses arms from a command line, without duplicates.
 
-    A sweep of a method's option multiplies the arms whose method has it; a sweep of an option of training, all arms.
+    A sweep of a method's option applies to the arms whose method has it. A sweep of an option of training applies to
+    all arms.
 
     Args:
-        methods: ``METHOD[:OPTION=VALUE]...``, several of them separated by commas or as several texts.
+        methods: ``METHOD[:OPTION=VALUE]...``, separated by commas or as several strings.
         sweeps: ``OPTION=VALUE,VALUE,...``.
 
     Raises:
-        ValueError: an unknown method or option; a sweep that no arm takes.
+        ValueError: a method or option is unknown, or no arm has the option of a sweep.
 
     Example:
         >>> [arm.name for arm in parse_arms(["dapo,gtpo"], ["alpha2=0.1,0.5"])]
@@ -129,7 +130,7 @@ def _parse_arm(text: str) -> Arm:
         name, _, value = option.partition("=")
         if not _takes(arm, name):
             valid = [*_method_option_names(method), *_train_option_names()]
-            raise ValueError(f"unknown option {name!r}; there are {', '.join(valid)}")
+            raise ValueError(f"unknown option {name!r}; choose from {', '.join(valid)}")
         arm = arm.with_option(name, parse_value(value))
     return arm
 

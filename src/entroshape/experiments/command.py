@@ -1,4 +1,4 @@
-"""``entroshape compare``: methods held against each other over seeds."""
+"""``entroshape compare``: compares methods over several seeds."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from entroshape.training.config import TrainConfig
 
 
 def run_compare(config: CompareConfig, base: TrainConfig, console: Console) -> Comparison:
-    """Trains what is missing, and writes and shows the comparison.
+    """Trains the missing runs, and writes and shows the comparison.
 
     Raises:
-        ValueError: options that do not work, or differ from those of the comparison that ``output`` holds; another
-            call that is at work in ``output``.
-        RuntimeError: runs that failed; all others are in the comparison.
+        ValueError: options are invalid or differ from those of the comparison in ``output``, or another call is using
+            ``output``.
+        RuntimeError: runs failed; all others are in the comparison.
     """
     comparison, arms, directory = plan(config, base)
     jobs = _jobs(config, comparison, arms, directory)
     check_starts((job.config for job in jobs), config.launcher)
     with held(directory):
-        # Another call may have come to its end since, and left records.
+        # Another call may have finished in the meantime and added records.
         comparison, arms, directory = plan(config, base)
         jobs = _jobs(config, comparison, arms, directory)
         runs = len(arms) * config.seeds
@@ -64,7 +64,7 @@ def _carried_out(
 
     failed = []
     if jobs:
-        console.print("stop with Ctrl-C at any time: the same command goes on from there")
+        console.print("stop with Ctrl-C at any time; the same command resumes")
         runner = Runner(
             config.parallel or _parallel(comparison),
             console,
@@ -74,18 +74,18 @@ def _carried_out(
         failed = runner.run(jobs, keep)
     if comparison.records:
         console.print(comparison_table(comparison))
-        console.print(f"pictures: {write_page(comparison, directory)}\nfigures: {path}", soft_wrap=True)
+        console.print(f"charts: {write_page(comparison, directory)}\nfigures: {path}", soft_wrap=True)
     if failed:
         first = failed[0]
         raise RuntimeError(
             f"{len(failed)} of {counted(len(jobs), 'run')} failed; {first.job.name}: {first} "
-            f"(all of its output: {first.job.log})"
+            f"(full output: {first.job.log})"
         )
     return comparison
 
 
 def plan(config: CompareConfig, base: TrainConfig) -> tuple[Comparison, list[Arm], Path]:
-    """What is compared, with the records that are already there; the arms to be trained; and where.
+    """Returns the comparison with its existing records, the arms to train, and the directory.
 
     Raises:
         ValueError: see :func:`run_compare`.
@@ -103,7 +103,7 @@ def plan(config: CompareConfig, base: TrainConfig) -> tuple[Comparison, list[Arm
     for arm in arms:
         arm.config(base, seed=0)
     known = there.arms if there else []
-    # Without a record no run came to an end, and an option that kept them from it may be mended.
+    # Without records no run has finished, and an option that caused failures may be corrected.
     if there is not None and there.records:
         check_same(there, base, path)
     comparison = Comparison(
@@ -119,18 +119,20 @@ def _named_arms(config: CompareConfig, there: Comparison | None, path: Path) -> 
     if config.methods:
         return parse_arms(config.methods, config.sweep)
     if there is None:
-        raise ValueError("methods must name what is compared, such as --methods dapo,gtpo,grpo_s; got none")
+        raise ValueError("methods must name the arms to compare, such as --methods dapo,gtpo,grpo_s; got none")
     if config.sweep:
         names = ",".join(arm.name for arm in there.arms)
-        raise ValueError(f"sweep multiplies the arms that --methods names; got none, where {path} holds {names}")
+        raise ValueError(
+            f"sweep needs --methods, because it multiplies the arms named there; {path} already has {names}"
+        )
     return []
 
 
 def missing_jobs(comparison: Comparison, arms: Sequence[Arm], seeds: Iterable[int], directory: Path) -> list[Job]:
-    """The runs without a record, seed after seed so that a comparison that is stopped is a fair one.
+    """The runs without a record, ordered by seed, so that a stopped comparison has as many seeds of each arm.
 
     Raises:
-        ValueError: a run's directory that holds a run with other options.
+        ValueError: the directory of a run contains a run with other options.
     """
     done = {(record["arm"], record["seed"]) for record in comparison.records}
     jobs = []

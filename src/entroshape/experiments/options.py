@@ -1,4 +1,4 @@
-"""The options of ``entroshape compare``, apart from what carries them out, so that ``--help`` waits for no torch."""
+"""The options of ``entroshape compare``, separate from its code, so that ``--help`` does not wait for torch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from entroshape.training.load import config_from, load_config
 from entroshape.training.options import METHOD_OPTIONS
 
 FILE = "comparison.json"
-"""What a comparison's directory holds it in."""
+"""Name of the file in the directory of a comparison."""
 
 SET_BY_THE_COMPARISON: tuple[Effect, ...] = ("run", "presentation")
-"""Options of training with these effects are the comparison's own: it names the runs, and where they are written."""
+"""Options of training with these effects are set by the comparison: which run it is, and where it is written."""
 
 
 def _set_by_the_comparison(options: type) -> type:
-    """Takes the options of training that are the comparison's own off the command line."""
+    """Removes the options of training that the comparison sets from the command line."""
     hints = get_type_hints(TrainConfig)
     own = affecting(TrainConfig, *SET_BY_THE_COMPARISON)
     for each in fields(TrainConfig):
@@ -41,46 +41,49 @@ def _set_by_the_comparison(options: type) -> type:
 @dataclass(frozen=True, kw_only=True)
 @_set_by_the_comparison
 class RunOptions(TrainConfig):
-    """As in ``entroshape train``, for all runs. If --output holds a comparison, its options are the defaults."""
+    """As in ``entroshape train``, for all runs. If --output has a comparison, its options are the defaults."""
 
     config: str | None = None
-    """A YAML file of these options, such as a recipe or a run's config.yaml; options given here override it."""
+    """YAML file with these options, such as a recipe or the config.yaml of a run. Options on the command line override
+    it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """Hold methods against each other: same weights, same prompts in the same order, same draws, several seeds.
+    """Compare methods over several seeds. For each seed, all methods start from the same weights and see the same
+    prompts and random draws.
 
-    XX
+    The same command resumes a comparison that was stopped. With more seeds or methods, it adds them.
     """
 
     methods: list[str] = field(default_factory=list)
-    """Arms: METHOD[:OPTION=VALUE]..., separated by commas, such as dapo,gtpo,gtpo:alpha2=0.5:axis=row. Options are
-    the method's, or of training (gtpo:dynamic_sampling=false). None: all those that --output already holds."""
+    """Arms: METHOD[:OPTION=VALUE]..., separated by commas, such as dapo,gtpo,gtpo:alpha2=0.5:axis=row. Options belong
+    to the method or to training (gtpo:dynamic_sampling=false). Empty: all arms that --output already has."""
 
     seeds: int = 5
-    """So many seeds, counted from --first-seed."""
+    """Number of seeds, counted from --first-seed."""
 
     first_seed: int = 0
-    """Where seeds are counted from. What looked best on some seeds is to be confirmed on fresh ones."""
+    """The first seed. Use fresh seeds to confirm what looked best on earlier ones."""
 
     sweep: list[str] = field(default_factory=list)
-    """OPTION=VALUE,VALUE,... multiplies all arms that have the option, such as alpha2=0.1,0.2,0.5."""
+    """OPTION=VALUE,VALUE,... makes one arm per value of every arm that has the option, such as alpha2=0.1,0.2,0.5."""
 
     baseline: str | None = None
-    """The arm that the others are held against. None: dapo if it is one, else the first."""
+    """The arm that the others are compared with. None: dapo if it is among the arms, otherwise the first."""
 
     parallel: int | None = None
-    """Runs in parallel. None: for a bundled model, as many as there are CPU cores for their threads; else 1."""
+    """Number of runs to train in parallel. None: for a bundled model, as many as the CPU cores allow; otherwise 1."""
 
     launcher: str | None = None
-    """What starts each run, such as "accelerate launch --num_processes 8". None: this Python, one process a run."""
+    """Command that starts each run, such as "accelerate launch --num_processes 8". None: this Python, with one process
+    per run."""
 
     output: str | None = None
     """Directory for comparison.json, comparison.html and the runs. None: comparisons/TASK."""
 
     keep_checkpoints: bool = False
-    """Keep the checkpoints of finished runs; their final weights are kept anyway."""
+    """Keep the checkpoints of finished runs. Their final weights are kept in any case."""
 
     runs: tyro.conf.OmitArgPrefixes[RunOptions] = field(default_factory=RunOptions)
 
@@ -92,10 +95,10 @@ class CompareConfig:
 
 
 def parse_compare(arguments: Sequence[str]) -> tuple[CompareConfig, TrainConfig]:
-    """The comparison's own options, and those of training that all of its runs share.
+    """Parses the options of the comparison, and the options of training that all of its runs share.
 
     Raises:
-        ValueError: a file of options that does not work.
+        ValueError: a file of options is invalid.
     """
     command = _parse(arguments, RunOptions())
     if command.runs.config is not None:
@@ -109,10 +112,10 @@ def parse_compare(arguments: Sequence[str]) -> tuple[CompareConfig, TrainConfig]
 
 
 def _options_there(output: str | None) -> TrainConfig | None:
-    """The options of the comparison that ``output`` holds, if it holds one."""
+    """The options of training of the comparison in ``output``, if there is one."""
     if output is None or not (Path(output) / FILE).exists():
         return None
-    # What reads all of a damaged file refuses it, with the place, before anything is written.
+    # A damaged file is refused later, with the place of the error, before anything is written.
     with suppress(ValueError, KeyError, TypeError):
         return config_from(read_json(Path(output) / FILE)["base"], "base")
     return None

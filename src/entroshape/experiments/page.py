@@ -1,4 +1,4 @@
-"""comparison.html: the arms' curves with bands over seeds, and their differences as a forest plot, in one file."""
+"""comparison.html: curves of the arms with bands over seeds, and their differences as a forest plot, in one file."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SCRIPTS = (*CHARTS, "template/comparison.js")
 FILE = "comparison.html"
 Records = Sequence[dict[str, Any]]
 Point = dict[str, Any]
-"""``x``, ``mean``, ``low`` and ``high``, for drawing; ``text``, the mean as it is shown."""
+"""``x``, ``mean``, ``low`` and ``high`` for drawing, and ``text``, the displayed mean."""
 
 MAX_POINTS = 200
 """Longer curves are drawn as means over equal stretches of steps."""
 
 
 def write_page(comparison: Comparison, directory: Path) -> Path:
-    """Writes ``comparison.html`` into a directory; the file needs nothing else, and no network.
+    """Writes ``comparison.html`` into a directory. The file is self-contained and needs no network.
 
     Returns:
-        Its path.
+        The path of the file.
     """
     html = compose(
         "template/comparison.html",
@@ -48,7 +48,7 @@ def write_page(comparison: Comparison, directory: Path) -> Path:
 
 
 def page_text(comparison: Comparison) -> dict[str, Any]:
-    """What the page says in words: ``title``, ``facts`` and ``options``."""
+    """The text of the page: ``title``, ``facts`` and ``options``."""
     options = shared_options(comparison.base)
     seeds = comparison.seeds()
     facts = {
@@ -57,20 +57,20 @@ def page_text(comparison: Comparison) -> dict[str, Any]:
         "Steps": options["steps"],
         "Runs": len(comparison.records),
         "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else seeds[0] if seeds else "none",
-        "Held against": comparison.baseline,
+        "Baseline": comparison.baseline,
     }
-    return {"title": f"{len(comparison.arms)} ways of assigning credit", "facts": facts, "options": options}
+    return {"title": f"Comparison of {counted(len(comparison.arms), 'arm')}", "facts": facts, "options": options}
 
 
 def page_data(comparison: Comparison) -> dict[str, Any]:
-    """What the page's script draws: arms with their spreads, differences, curves and single seeds."""
+    """The data of the page's charts: arms with their spreads, differences, curves and single seeds."""
     metrics = [*shown_metrics(comparison), *(name for name in comparison.metrics() if name in ("entropy", "length"))]
     held_out = _held_out_metrics(comparison)
     summaries = summarize(comparison)
     return {
         "baseline": comparison.baseline,
         "held_out": held_out,
-        # Training starts from the same weights in all arms, and the evaluation before it is shared.
+        # All arms start from the same weights and share the evaluation before training.
         "before": _texts(summaries[0].before) if summaries else {},
         "metrics": [{"name": name, "label": wording(name).label, "share": wording(name).share} for name in metrics],
         "charts": _charts(held_out),
@@ -95,7 +95,7 @@ def _texts(spreads: Mapping[str, Spread]) -> dict[str, str]:
 
 
 def _difference(summary: ArmSummary, name: str, difference: Difference) -> dict[str, Any]:
-    """A difference as numbers, for drawing, and as text."""
+    """A difference as numbers for drawing, and as text."""
     words, adjusted = wording(name), summary.adjusted.get(name)
     interval = ""
     if difference.low is not None and difference.high is not None:
@@ -118,7 +118,7 @@ def _difference(summary: ArmSummary, name: str, difference: Difference) -> dict[
 
 
 def _charts(held_out: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The charts of the page in order: ``key``, ``title``, ``note``, what the axis ``x`` counts, whether shares."""
+    """The charts of the page in order: ``key``, ``title``, ``note``, the label of axis ``x``, and whether shares."""
     passed = wording("pass@1")
     first = {
         "key": "pass",
@@ -143,7 +143,7 @@ def _charts(held_out: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _held_out_metrics(comparison: Comparison) -> dict[str, str]:
-    """``mean`` and ``pass``: which metrics of the held-out problems are drawn over the steps, Mean@n and Pass@n."""
+    """The metrics on held-out problems that are drawn over the steps: ``mean``, Mean@n, and ``pass``, Pass@n."""
     names = shown_metrics(comparison)
     kinds = {kind: [name for name in names if name.startswith(f"{kind}@")] for kind in ("mean", "pass")}
     return {kind: own[-1] for kind, own in kinds.items() if own}
@@ -154,7 +154,7 @@ def _records(comparison: Comparison, arm: str) -> Records:
 
 
 def _curves(records: Records, held_out: Mapping[str, str]) -> dict[str, list[Point]]:
-    """An arm's curves over the steps: those of the held-out problems and of training."""
+    """The curves of an arm over the steps, on held-out problems and in training."""
     return {
         **{f"held_out_{kind}": _held_out_curve(records, name) for kind, name in held_out.items()},
         **{name: _training_curve(records, name) for name in CURVES},
@@ -162,7 +162,7 @@ def _curves(records: Records, held_out: Mapping[str, str]) -> dict[str, list[Poi
 
 
 def _seeds(comparison: Comparison, arm: str, against: str | None, metrics: Sequence[str]) -> dict[str, list[float]]:
-    """Metric to the differences of single seeds."""
+    """The differences of single seeds, by metric."""
     if against is None:
         return {}
     pairs = {name: (comparison.values(arm, name), comparison.values(against, name)) for name in metrics}
@@ -180,7 +180,7 @@ def _pass_curve(records: Records) -> list[Point]:
 
 
 def _training_curve(records: Records, name: str) -> list[Point]:
-    """A curve of training over the steps, each point a mean over the steps just before it."""
+    """A training metric over the steps. Each point is the mean over the last few steps."""
     rows = [_filled(record["curves"][name]) for record in records if name in record["curves"]]
     if not rows or any(not row for row in rows):
         return []
@@ -191,7 +191,7 @@ def _training_curve(records: Records, name: str) -> list[Point]:
 
 
 def _held_out_curve(records: Records, metric: str) -> list[Point]:
-    """A metric of the held-out problems: before training, at the evaluations that all runs have, and after."""
+    """A metric on held-out problems: before training, at the evaluations that all runs have, and after."""
     runs = [
         {0: record["before"], **{int(step): each for step, each in record["evaluations"].items()}}
         | {record["steps"]: record["after"]}
@@ -205,9 +205,9 @@ def _held_out_curve(records: Records, metric: str) -> list[Point]:
 
 
 def _points(places: Sequence[int], values: NDArray[np.float64], metric: str) -> list[Point]:
-    """Means over seeds of ``values`` (``[seeds, places]``) and their 95 % intervals, for drawing; the mean as text.
+    """Means over seeds of ``values`` (``[seeds, places]``) with 95 % intervals for drawing, and the mean as text.
 
-    Student's t does not know where values can lie: of few seeds, its ends lie outside, where nothing can be drawn.
+    With few seeds, the ends of Student's t intervals may be impossible values; these are clipped.
     """
     words, possible = wording(metric), _possible(metric)
     mean, reach = values.mean(axis=0), _reach(values)
@@ -220,14 +220,14 @@ def _points(places: Sequence[int], values: NDArray[np.float64], metric: str) -> 
 
 
 def _possible(metric: str) -> tuple[float, float]:
-    """Where values of a metric can lie: bands are not drawn outside."""
+    """The possible range of a metric; bands are not drawn outside of it."""
     if wording(metric).share:
         return 0.0, 1.0
     return (-np.inf, np.inf) if metric == "reward" else (0.0, np.inf)
 
 
 def _filled(values: Sequence[float | None]) -> list[float]:
-    """A curve whose gaps (a step without a success has no entropy of successes) hold the last value before them."""
+    """Fills gaps of a curve with the value before. A step without success, for example, has no entropy of successes."""
     known = [value for value in values if value is not None]
     filled: list[float] = []
     for value in values:
@@ -244,7 +244,7 @@ def _smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
 
 
 def _reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Half the width of the 95 % interval of the mean over seeds; 0 for one seed, whose line has no band."""
+    """Half the width of the 95 % interval of the mean over seeds; 0 for one seed, which has no band."""
     n = len(values)
     if n < 2:
         return np.zeros(values.shape[1])

@@ -1,4 +1,4 @@
-"""What a comparison refuses before it writes anything, and what keeps two of them apart."""
+"""Checks that a comparison makes before it writes anything, and the lock that excludes a second one."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from entroshape.runs.files import read_lines
 from entroshape.tasks import load_task
 from entroshape.training.config import TrainConfig
 
-LOOKED_AT = 32
-"""So many training problems, and an eighth as many others, are made to see that a task can be made."""
+CHECKED_PROBLEMS = 32
+"""Number of training problems that are generated to check a task; an eighth as many test problems."""
 
 LOCK = ".comparison.lock"
-"""Held by the comparison that is going on in a directory."""
+"""Lock file of a running comparison."""
 
 
 def check_starts(configs: Iterable[TrainConfig], launcher: str | None) -> None:
-    """Refuses what no run could start with: each task, reward and model is looked at once, without any weights.
+    """Checks that runs can start: each task, reward and model is checked once, without loading weights.
 
     Raises:
-        ValueError: a task, a reward or a model that is not there, a model that cannot read the task's prompts, or a
-            launcher that is no program.
-        ImportError: a task that needs a package which is not installed.
+        ValueError: a task, reward or model does not exist, a model cannot read the task's prompts, or the launcher is
+            not a program.
+        ImportError: a task needs a package that is not installed.
     """
     if launcher is not None:
         try:
@@ -36,22 +36,22 @@ def check_starts(configs: Iterable[TrainConfig], launcher: str | None) -> None:
         except ValueError as error:
             raise ValueError(f"launcher must be a command line; got {launcher!r}: {error}") from error
         if shutil.which(program) is None:
-            raise ValueError(f"launcher must start with a program that can be run; got {launcher!r}")
+            raise ValueError(f"launcher must start with an executable program; got {launcher!r}")
     for task_spec, reward, model in dict.fromkeys((config.task, config.reward, config.model) for config in configs):
-        task = load_task(task_spec, reward=reward, train_size=LOOKED_AT, test_size=LOOKED_AT // 8)
+        task = load_task(task_spec, reward=reward, train_size=CHECKED_PROBLEMS, test_size=CHECKED_PROBLEMS // 8)
         check_readable(task, model, load_tokenizer(model))
 
 
 def is_begun(run: RunDirectory) -> bool:
-    """Whether the run has an evaluation or a step; without either it may be begun again with other options."""
+    """Whether the run has an evaluation or a step. Without either, it may be restarted with other options."""
     return run.config_path.is_file() and bool(run.evaluation_steps() or read_lines(run.metrics_path))
 
 
 def check_begun(run: RunDirectory, config: TrainConfig) -> None:
-    """Refuses to go on with a run that was begun with other options.
+    """Refuses to resume a run that was started with other options.
 
     Raises:
-        ValueError: naming the directory, the option and both values.
+        ValueError: the message names the directory, the option and both values.
     """
     if not is_begun(run):
         return
@@ -60,21 +60,20 @@ def check_begun(run: RunDirectory, config: TrainConfig) -> None:
         wanted = getattr(config, name)
         if there.get(name) != wanted:
             raise ValueError(
-                f"{run.path} holds a run with {name} = {there.get(name)!r}, where {wanted!r} is asked; "
+                f"{run.path} contains a run with {name} = {there.get(name)!r}, but {wanted!r} was requested; "
                 "choose another --output, or remove it"
             )
 
 
 def held(directory: Path) -> AbstractContextManager[None]:
-    """Makes the directory and holds it, so that no other comparison writes its file meanwhile.
+    """Creates the directory and locks it, so that no other comparison writes to it.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases the lock when the process ends, in whatever way.
 
     Raises:
-        ValueError: another process holds it.
+        ValueError: another process holds the lock.
     """
     return files.held(
         directory / LOCK,
-        f"output: another compare is at work in {directory}; let it finish and call this one again, "
-        "or choose another --output",
+        f"output: another compare is running in {directory}; wait until it finishes, or choose another --output",
     )

@@ -1,4 +1,4 @@
-"""One finished run as a comparison keeps it: small enough for a repository, enough to draw and count everything."""
+"""The record of a finished run in a comparison: small enough for a repository, and enough for all tables and charts."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from entroshape.runs.reading import check_numbers
 from entroshape.training.config import TrainConfig
 
 CURVES = ("success_rate", "reward", "entropy", "entropy_success", "entropy_failure", "completion_length", "share_cut")
-"""Metrics of training that are kept step by step."""
+"""Training metrics that are kept for every step."""
 
-OF_A_RECORD = {"arm": str, "seed": int, "before": dict, "after": dict, "pass_curve": list, "curves": dict}
-"""What each record must have, and of which kind."""
+RECORD_FIELDS = {"arm": str, "seed": int, "before": dict, "after": dict, "pass_curve": list, "curves": dict}
+"""Required fields of a record with their types."""
 
 INTERVALS = ("_low", "_high")
-"""Ends of intervals over problems; a comparison's intervals are over seeds."""
+"""Suffixes of intervals over problems, which are left out: the intervals of a comparison are over seeds."""
 
 
 def is_finished(run: RunDirectory, config: TrainConfig) -> bool:
-    """Whether the run has left its last evaluation, its model and its report."""
+    """Whether the run has its last evaluation, its model and its report."""
     return run.config_path.is_file() and run.is_finished(config.steps)
 
 
 def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, Any]:
-    """What a comparison keeps of a finished run.
+    """Builds the record of a finished run.
 
     Returns:
-        ``arm``, ``seed``, ``steps``; ``before`` and ``after``, the metrics of the held-out problems; ``pass_curve``,
-        Pass@k after training for ``k`` from 1 to ``n``; ``curves``, one list a metric of training; ``evaluations``
-        on the way; ``responses`` that were sampled for training, replaced ones too (``None`` in runs from before
-        they were counted); ``seconds`` of training; ``environment``.
+        ``arm``, ``seed``, ``steps``; ``before`` and ``after``, the metrics on held-out problems; ``pass_curve``, Pass@k
+        after training for ``k`` from 1 to ``n``; ``curves``, one list per training metric; ``evaluations`` during
+        training; ``responses``, the number of completions sampled for training, including replaced ones (``None`` for
+        old runs that did not count them); ``seconds`` of training; ``environment``.
 
     Raises:
         ValueError: the run is not finished, or a file of it is damaged.
@@ -60,27 +60,27 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
 
 
 def checked_fields(value: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
-    """``value``, if it is a mapping that has every name of ``kinds`` with a value of its kind.
+    """Checks that ``value`` is a mapping with all names of ``kinds`` and values of these types, and returns it.
 
     Raises:
-        ValueError: it is not, beginning with ``where``.
+        ValueError: it is not; the message begins with ``where``.
     """
     for name, kind in kinds.items():
         if not isinstance(value, dict):
             raise ValueError(f"{where} must be an object; got {shown(value)}")
         if not isinstance(value.get(name), kind) or isinstance(value[name], bool):
             got = shown(value[name]) if name in value else "none"
-            raise ValueError(f"{where} must have {name!r}, {kind.__name__}; got {got}")
+            raise ValueError(f"{where} must have {name!r} of type {kind.__name__}; got {got}")
     return dict(value)
 
 
 def checked_record(value: Any, where: str) -> dict[str, Any]:
-    """A record that was read from a file, as :func:`run_record` makes it.
+    """Checks a record of :func:`run_record` that was read from a file, and returns it.
 
     Raises:
-        ValueError: it is none, beginning with ``where``.
+        ValueError: it is not a record; the message begins with ``where``.
     """
-    record = checked_fields(value, OF_A_RECORD, where)
+    record = checked_fields(value, RECORD_FIELDS, where)
     evaluations = {"before": record["before"], "after": record["after"], **(record.get("evaluations") or {})}
     for name, metrics in evaluations.items():
         check_numbers(metrics, f"{where}, {name}")
@@ -90,14 +90,14 @@ def checked_record(value: Any, where: str) -> dict[str, Any]:
             raise ValueError(f"{where}: {name} must be a list of numbers; got {shown(curve)}")
         check_numbers(dict(enumerate(curve)), f"{where}, {name}")
         if name != "pass_curve" and len(curve) != len(steps or []):
-            raise ValueError(f"{where}: {name} must have a value for each of its {len(steps or [])} steps")
+            raise ValueError(f"{where}: {name} must have one value for each of its {len(steps or [])} steps")
     if None in (steps or []) or None in record["pass_curve"]:
         raise ValueError(f"{where}: steps and pass_curve must be numbers")
     return record
 
 
 def _metrics(metrics: dict[str, float]) -> dict[str, float]:
-    # Not rounded: what is shown of them is rounded once, as in the run's own report.
+    # Not rounded, so that displayed values are rounded only once, as in the report of the run.
     return {name: value for name, value in metrics.items() if not name.endswith(INTERVALS)}
 
 

@@ -1,4 +1,4 @@
-"""Comparison: the finished runs of several arms over several seeds, in one file, and what they amount to."""
+"""Comparison: the finished runs of several arms over several seeds, in one file, with their summary."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from
 
 FORMAT = 1
-OF_A_COMPARISON = {"format": int, "base": dict, "baseline": str, "arms": list, "records": list}
-"""What the file must have, and of which kind."""
+COMPARISON_FIELDS = {"format": int, "base": dict, "baseline": str, "arms": list, "records": list}
+"""Required fields of the file with their types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,26 +31,26 @@ class Comparison:
     """Arms, the options that they share, and the records of their runs."""
 
     base: TrainConfig
-    """Options of all runs; its method, seed and output are not used."""
+    """Options of all runs. Its method, seed and output are not used."""
 
     arms: list[Arm]
-    """In the order in which they are shown."""
+    """Arms in the order in which they are shown."""
 
     baseline: str
-    """Name of the arm that the others are held against."""
+    """Name of the arm that the others are compared with."""
 
     records: list[dict[str, Any]]
-    """One a finished run, see :func:`entroshape.experiments.record.run_record`."""
+    """One record per finished run, see :func:`entroshape.experiments.record.run_record`."""
 
     def values(self, arm: str, metric: str, when: str = "after") -> dict[int, float]:
-        """Seed to value of a metric, for the finished runs of an arm that have it."""
+        """Values of a metric by seed, for the finished runs of an arm that have it."""
         own = (record for record in self.records if record["arm"] == arm)
         return {record["seed"]: record[when][metric] for record in own if record[when].get(metric) is not None}
 
     def against(self, arm: Arm) -> str | None:
-        """The arm that ``arm`` is held against; ``None`` for a baseline itself.
+        """The arm that ``arm`` is compared with; ``None`` for a baseline itself.
 
-        It is the baseline with the same options of training, if there is such an arm, else the plain baseline.
+        It is the baseline with the same options of training, if there is such an arm, otherwise the plain baseline.
         """
         first = next(each for each in self.arms if each.name == self.baseline)
         if replace(arm, train_options={}).name == replace(first, train_options={}).name:
@@ -59,16 +59,16 @@ class Comparison:
         return alike if any(each.name == alike for each in self.arms) else self.baseline
 
     def seeds(self) -> list[int]:
-        """All seeds of which there is a finished run."""
+        """All seeds with at least one finished run."""
         return sorted({record["seed"] for record in self.records})
 
     def metrics(self) -> list[str]:
-        """The metrics of the held-out problems, in the order in which they are shown."""
+        """The metrics on held-out problems, in the order in which they are shown."""
         names = {name for record in self.records for name in record["after"]} - {"problems", "samples"}
         return in_order(names)
 
     def with_records(self, records: Sequence[dict[str, Any]]) -> Comparison:
-        """The same with more records; of two of the same arm and seed the later one stays."""
+        """This comparison with more records. A later record of the same arm and seed replaces the earlier one."""
         by_run = {(record["arm"], record["seed"]): record for record in [*self.records, *records]}
         names = [arm.name for arm in self.arms]
         known = [record for record in by_run.values() if record["arm"] in names]
@@ -77,20 +77,20 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmSummary:
-    """What an arm's runs amount to, metric by metric."""
+    """Summary of the runs of an arm, per metric."""
 
     arm: str
     against: str | None
     before: dict[str, Spread]
     after: dict[str, Spread]
     differences: dict[str, Difference]
-    """To the arm named by ``against``, seed by seed."""
+    """Paired differences to the arm ``against``."""
     adjusted: dict[str, float]
-    """P values of the differences, adjusted by Holm over all arms of the comparison, metric by metric."""
+    """P values of the differences, adjusted by Holm's method over all arms of the comparison, per metric."""
 
 
 def summarize(comparison: Comparison) -> list[ArmSummary]:
-    """Means, standard errors and paired differences of every arm that has a finished run."""
+    """Means, standard errors and paired differences of all arms that have a finished run."""
     arms = [arm for arm in comparison.arms if any(record["arm"] == arm.name for record in comparison.records)]
     metrics = comparison.metrics()
     differences = {arm.name: _differences(comparison, arm, metrics) for arm in arms}
@@ -130,7 +130,7 @@ def _differences(comparison: Comparison, arm: Arm, metrics: Sequence[str]) -> di
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
-    """Writes the file whole: options, arms, records, and their summary for other programs to read."""
+    """Writes the file atomically: options, arms, records, and the summary for other programs."""
     content = {
         "format": FORMAT,
         "base": shared_options(comparison.base),
@@ -140,20 +140,20 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
         "records": comparison.records,
     }
     text = json.dumps(content, indent=1, allow_nan=False)
-    # Lists of plain numbers on one line each: the file is read, and compared from version to version, by people.
+    # Lists of plain numbers go on one line each, because people read the file and compare its versions.
     flat = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda match: "[" + re.sub(r"\s*\n\s*", " ", match[1]) + "]", text)
     write_aside(path, lambda file: file.write(f"{flat}\n".encode()))
 
 
 def read_comparison(path: Path) -> Comparison:
-    """A comparison that :func:`write_comparison` wrote.
+    """Reads a comparison that :func:`write_comparison` wrote.
 
     Raises:
-        ValueError: not such a file; the message names it.
+        ValueError: the file is not a valid comparison; the message names it.
     """
     content = read_json(path)
     try:
-        content = checked_fields(content, OF_A_COMPARISON, "the file")
+        content = checked_fields(content, COMPARISON_FIELDS, "the file")
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, expected {FORMAT}")
         arms = parse_arms([arm if isinstance(arm, str) else shown(arm) for arm in content["arms"]])
@@ -166,11 +166,11 @@ def read_comparison(path: Path) -> Comparison:
             records=[checked_record(record, f"records[{place}]") for place, record in enumerate(content["records"])],
         )
     except ValueError as error:
-        raise ValueError(f"{path} is no comparison that could be continued: {error}") from error
+        raise ValueError(f"{path} cannot be continued: {error}") from error
 
 
 def shared_options(base: TrainConfig) -> dict[str, Any]:
-    """The options of ``base`` that all runs share, unless an arm says otherwise."""
+    """The options of ``base`` that all runs share, unless an arm has its own value."""
     own = affecting(base, *SET_BY_THE_COMPARISON)
     return {name: getattr(base, name) for name in compared(base) if name not in own}
 
@@ -179,12 +179,12 @@ def check_same(comparison: Comparison, base: TrainConfig, path: Path) -> None:
     """Refuses to add runs with other options.
 
     Raises:
-        ValueError: naming the option and both values.
+        ValueError: an option differs; the message names it with both values.
     """
     there, wanted = shared_options(comparison.base), shared_options(base)
     for name, value in wanted.items():
         if there[name] != value:
             raise ValueError(
-                f"{path} holds a comparison with {name} = {there[name]!r}; got {value!r}. Choose another --output, "
-                "or leave the option as it was"
+                f"{path} was made with {name} = {there[name]!r}; got {value!r}. Choose another --output, "
+                "or keep the option unchanged"
             )

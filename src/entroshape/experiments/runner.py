@@ -1,4 +1,4 @@
-"""Running what a comparison still lacks: each run a plain ``entroshape train`` in a process of its own."""
+"""Trains the missing runs of a comparison, each as a plain ``entroshape train`` in its own process."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from entroshape.terminal import text_column
 from entroshape.training.config import TrainConfig
 
 SECONDS_BETWEEN_LOOKS = 1.0
-OWN_WORDS = "entroshape: "
-"""What the command's own sentence of a failure begins with."""
+ERROR_PREFIX = "entroshape: "
+"""Prefix of the error messages of the ``entroshape`` command."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run that is still to be done."""
+    """A run that is missing in the comparison."""
 
     arm: Arm
     config: TrainConfig
@@ -43,22 +43,22 @@ class Job:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the run in messages."""
         return f"{self.arm.name}, seed {self.config.seed}"
 
     @property
     def log(self) -> Path:
-        """What the run prints."""
+        """File with the output of the run."""
         return self.path.with_name(f"{self.path.name}.log")
 
     @property
     def lock(self) -> Path:
-        """Held by whoever does the run."""
+        """Lock file, held by the process that trains the run."""
         return self.path.with_name(f".{self.path.name}.lock")
 
 
 class RunFailedError(RuntimeError):
-    """A run came to no end; the message is what it said last."""
+    """A run failed. The message is the end of its output."""
 
     def __init__(self, job: Job, said: str) -> None:
         super().__init__(said)
@@ -66,15 +66,15 @@ class RunFailedError(RuntimeError):
 
 
 class Runner:
-    """Does jobs side by side, each in its own process, and hands over each finished run's record.
+    """Trains runs in parallel, each in its own process, and returns the record of each finished run.
 
-    Killed at any moment it loses nothing but the steps since the last checkpoints: the next call goes on.
+    If it is killed, only the steps since the last checkpoints are lost, and the next call resumes the runs.
 
     Args:
-        parallel: runs at a time.
-        console: where to show progress.
-        keep_checkpoints: keep what runs could be resumed from after they are finished.
-        launcher: what starts a run in place of this Python, such as ``accelerate launch --num_processes 8``.
+        parallel: number of runs at a time.
+        console: where progress is shown.
+        keep_checkpoints: whether to keep the checkpoints of finished runs.
+        launcher: command that starts a run instead of this Python, such as ``accelerate launch --num_processes 8``.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Runner:
         )
 
     def run(self, jobs: list[Job], finished: Callable[[dict[str, Any]], None]) -> list[RunFailedError]:
-        """Does all jobs; ``finished`` is called with each record, one at a time, as soon as it is there.
+        """Runs all jobs. ``finished`` is called with the record of each run, as soon as it is available.
 
         Returns:
-            The failures, with what each run said last; all that it printed is in its job's ``log``.
+            The failures, each with the end of the output; the full output is in the job's ``log``.
         """
         failed = []
         with self._progress, ThreadPoolExecutor(self._parallel) as pool, self._stopping():
@@ -101,7 +101,7 @@ class Runner:
                 error = future.exception()
                 if isinstance(error, RunFailedError):
                     failed.append(error)
-                    line = f"{error.job.name} failed: {error} (all of its output: {error.job.log})"
+                    line = f"{error.job.name} failed: {error} (full output: {error.job.log})"
                     self._console.print(line, soft_wrap=True)
                 else:
                     finished(future.result())
@@ -110,7 +110,7 @@ class Runner:
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """On the way out by an interrupt, ends the runs that are going on and starts no others."""
+        """On an interrupt, stops the running runs and starts no others."""
         try:
             yield
         except BaseException:
@@ -133,13 +133,13 @@ class Runner:
         return record
 
     def _wait_for(self, lock: IO[bytes]) -> None:
-        """A run outlives a comparison that was killed; it holds the lock, and is waited for."""
+        """Waits for the lock, which a run still holds if its comparison was killed."""
         while not (self._stopped.is_set() or taken(lock)):
             self._stopped.wait(SECONDS_BETWEEN_LOOKS)
 
     def _prepare(self, run: RunDirectory, job: Job) -> None:
         try:
-            # Once more: what was waited for may have been begun with other options in the meantime.
+            # Checked again, because another process may have started this run with other options meanwhile.
             check_begun(run, job.config)
         except ValueError as error:
             raise RunFailedError(job, str(error)) from error
@@ -153,9 +153,9 @@ class Runner:
             run.write_evaluation(0, rows, metrics)
 
     def _train(self, job: Job, lock: int) -> None:
-        # A plain run that was not begun is resumed from nothing: one command for the first time and for all others.
+        # A new run is also started with --resume, so that one command serves the first call and all later ones.
         command = [*self._launcher, "-m", "entroshape", "train", "--resume", str(job.path)]
-        # Side by side, runs that each take all cores slow each other down many times over.
+        # Parallel runs that each use all cores would slow each other down many times over.
         threads = {"OMP_NUM_THREADS": str(job.config.threads or 1)} if self._parallel > 1 else {}
         with job.log.open("ab") as log:
             start = log.tell()
@@ -178,22 +178,22 @@ class Runner:
         finally:
             self._progress.remove_task(bar)
         if process.returncode:
-            raise RunFailedError(job, _last_words(job.log, start) or f"ended with status {process.returncode}")
+            raise RunFailedError(job, _last_message(job.log, start) or f"ended with status {process.returncode}")
 
     def _show(self, bar: TaskID, job: Job) -> None:
         self._progress.update(bar, completed=len(read_lines(RunDirectory(job.path).metrics_path)))
 
 
-def _last_words(log: Path, start: int) -> str:
-    """What a process said last, behind ``start``: its own sentence of what went wrong, or else its last line."""
+def _last_message(log: Path, start: int) -> str:
+    """The last message of a process after ``start``: its own error message if there is one, otherwise its last line."""
     text = log.read_bytes()[start:].decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith(OWN_WORDS)]
-    return (own or lines or [""])[-1].removeprefix(OWN_WORDS)
+    own = [line for line in lines if line.startswith(ERROR_PREFIX)]
+    return (own or lines or [""])[-1].removeprefix(ERROR_PREFIX)
 
 
 def _evaluated_starts(job: Job) -> Iterator[RunDirectory]:
-    """Runs beside this one, of other arms with the same start, whose evaluation before training is done."""
+    """Runs of other arms with the same seed and start that already have their evaluation before training."""
     start = affecting(job.config, "start")
     wanted = [getattr(job.config, name) for name in start]
     threshold = build_method(job.config.method, job.config.method_options).success_threshold
@@ -203,6 +203,6 @@ def _evaluated_starts(job: Job) -> Iterator[RunDirectory]:
             config = run.read_config()
             if [config.get(name) for name in start] != wanted:
                 continue
-            # What counts as a success is the method's, and shows in the figures before training as well.
+            # The success threshold is an option of the method, and also affects the metrics before training.
             if build_method(config["method"], config["method_options"]).success_threshold == threshold:
                 yield run

@@ -1,7 +1,7 @@
-"""What paired runs say: means, standard errors, differences with intervals, and how many seeds would be needed.
+"""Statistics of paired runs: means, standard errors, differences with intervals, and the number of seeds needed.
 
-The unit of replication is the seed: one seed is one draw of prompts, their order and all samples, shared by every arm.
-Shapes: ``n`` seeds. NumPy and SciPy alone.
+The unit of replication is the seed: one draw of prompts, their order and all samples, shared by all arms.
+Shapes: ``n`` seeds. Needs only NumPy and SciPy.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from scipy import stats
 
 CONFIDENCE = 0.95
 POWER = 0.8
-MOST_SEEDS = 100_000
-"""A difference that needs more is not there for any practical purpose."""
+MAX_SEEDS = 100_000
+"""A difference that needs more seeds is negligible in practice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """One quantity over seeds."""
+    """Mean and spread of a quantity over seeds."""
 
     mean: float
-    """Over seeds."""
+    """Mean over seeds."""
 
     se: float | None
     """Standard error of the mean, ``sd / sqrt(n)``; ``None`` for one seed."""
@@ -32,12 +32,12 @@ class Spread:
     """Standard deviation over seeds (``n - 1``); ``None`` for one seed."""
 
     n: int
-    """Seeds."""
+    """Number of seeds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Spread):
-    """A difference between two arms, taken seed by seed."""
+    """A paired difference between two arms: the difference is taken for each seed."""
 
     low: float | None
     """Lower end of the 95 % interval (Student's t over seeds); ``None`` for one seed."""
@@ -46,25 +46,25 @@ class Difference(Spread):
     """Upper end of the 95 % interval."""
 
     p: float | None
-    """Two-sided p value of the paired t test; ``None`` for one seed, or where all differences are equal."""
+    """Two-sided p value of the paired t test; ``None`` for one seed, or if all differences are equal."""
 
     seeds_needed: int | None
-    """Seeds with which a true difference of this size and spread would show with a chance of 80 %; ``None``: unknown,
-    or more than 100,000."""
+    """Number of seeds that would detect a true difference of this size and spread with a probability of 80 %; ``None``
+    if unknown or more than 100,000."""
 
 
 def spread(values: Sequence[float]) -> Spread:
     """Mean, standard error and standard deviation over seeds.
 
     Raises:
-        ValueError: no values.
+        ValueError: there are no values.
 
     Example:
         >>> spread([0.1, 0.3]).mean, round(spread([0.1, 0.3]).se, 3)
         (0.2, 0.1)
     """
     if not len(values):
-        raise ValueError("values must hold one number a seed; got none")
+        raise ValueError("values must have one number per seed; got none")
     array = np.asarray(values, dtype=np.float64)
     sd = float(array.std(ddof=1)) if len(array) > 1 else None
     return Spread(
@@ -76,11 +76,11 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
     """The difference to a baseline over the seeds that both have.
 
     Args:
-        values: seed to value.
-        baseline: seed to value.
+        values: values by seed.
+        baseline: values of the baseline by seed.
 
     Returns:
-        The difference; ``None`` where no seed is in both.
+        The difference; ``None`` if no seed is in both.
 
     Example:
         >>> change = paired_difference({0: 0.25, 1: 0.5, 2: 0.75}, {0: 0.125, 1: 0.25, 2: 0.375, 7: 0.0})
@@ -108,9 +108,9 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
 
 
 def seeds_needed(difference: float, sd: float) -> int | None:
-    """The smallest number of paired seeds whose t test finds a true ``difference`` with a chance of 80 %.
+    """The smallest number of paired seeds with which a t test detects a true ``difference`` with a probability of 80 %.
 
-    The usual approximation: ``n >= (t_{0.975, n-1} + t_{0.8, n-1})^2 sd^2 / difference^2``, at a level of 5 %.
+    Uses the standard approximation ``n >= (t_{0.975, n-1} + t_{0.8, n-1})^2 sd^2 / difference^2``, at the 5 % level.
 
     Args:
         difference: the true mean difference.
@@ -120,7 +120,7 @@ def seeds_needed(difference: float, sd: float) -> int | None:
         At least 2; ``None`` if more than 100,000.
 
     Raises:
-        ValueError: a negative ``sd``.
+        ValueError: ``sd`` is negative.
 
     Example:
         >>> seeds_needed(0.02, 0.02), seeds_needed(0.02, 0.034), seeds_needed(0.0, 0.01)
@@ -130,7 +130,7 @@ def seeds_needed(difference: float, sd: float) -> int | None:
         raise ValueError(f"sd must not be negative; got {sd!r}")
     if difference == 0:
         return None
-    counts = np.unique(np.geomspace(2, MOST_SEEDS, 2000).astype(int))
+    counts = np.unique(np.geomspace(2, MAX_SEEDS, 2000).astype(int))
     enough = counts[_shows(counts, difference, sd)]
     if not enough.size:
         return None
@@ -146,7 +146,7 @@ def _shows(n: np.ndarray, difference: float, sd: float) -> np.ndarray:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values adjusted for being several, by Holm's step-down method.
+    """P values adjusted for multiple tests by Holm's step-down method.
 
     Example:
         >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]

@@ -1,4 +1,4 @@
-"""A comparison for the terminal."""
+"""The tables of a comparison for the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN_KINDS = ("mean@", "majority@", "pass@")
 
 
 def comparison_table(comparison: Comparison) -> Group:
-    """Means with standard errors, paired differences with their intervals, and what they would take to show."""
+    """Means with standard errors, paired differences with intervals, and the number of seeds needed."""
     summaries = summarize(comparison)
     parts: list[Table | Text] = [_means(comparison, summaries), *_differences(comparison, summaries)]
     if len(parts) > 1:
@@ -26,24 +26,24 @@ def comparison_table(comparison: Comparison) -> Group:
 
 
 def shown_metrics(comparison: Comparison) -> list[str]:
-    """Metrics of right answers: Mean@n, majority@n, and Pass@k but Pass@1, which is Mean@n again."""
+    """Metrics of success: Mean@n, majority@n, and Pass@k without Pass@1, which equals Mean@n."""
     return [name for name in comparison.metrics() if name.startswith(SHOWN_KINDS) and name != "pass@1"]
 
 
 def resolved(summary: ArmSummary, metric: str) -> bool:
-    """Whether the difference stands when all arms' differences in the metric are judged together."""
+    """Whether the difference is significant when all arms are tested together in this metric."""
     return summary.adjusted.get(metric, 1.0) < 0.05
 
 
 def seeds_needed_text(difference: Difference) -> str:
-    """How many seeds it would take to tell; empty where one seed gives no way to know."""
+    """The number of seeds needed to detect the difference; empty for one seed, which does not determine it."""
     if difference.n == 1:
         return ""
     return "> 100,000" if difference.seeds_needed is None else f"{difference.seeds_needed:,}"
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things, as people write it.
+    """A number with its noun in singular or plural.
 
     Example:
         >>> counted(1, "run"), counted(2, "run")
@@ -104,10 +104,10 @@ def _caution(comparison: Comparison, summaries: Sequence[ArmSummary]) -> str:
     metrics = len(shown_metrics(comparison))
     arms = sum(bool(summary.differences) for summary in summaries)
     if not tests:
-        return "One seed says nothing about the others: run more, --seeds 5."
-    together = f" when the {arms} arms are judged together, metric by metric (Holm)" if arms > 1 else ""
+        return "One seed says nothing about the spread between seeds. Run more, for example --seeds 5."
+    together = f" when all {arms} arms are tested together, for each metric (Holm)" if arms > 1 else ""
     return (
-        f"bold: stands at 5 %{together}. Of {counted(arms * metrics, 'interval')}, about {0.05 * arms * metrics:.1f} "
-        "miss the truth by chance. Seeds needed: with so many, a true difference of the size seen would show with a "
-        "chance of 80 %."
+        f"bold: significant at 5 %{together}. Of {counted(arms * metrics, 'interval')}, about "
+        f"{0.05 * arms * metrics:.1f} miss the true value by chance. Seeds needed: the number that would detect a true "
+        "difference of the observed size with a probability of 80 %."
     )

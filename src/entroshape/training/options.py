@@ -1,4 +1,4 @@
-"""The options of ``entroshape train`` on a command line: TrainConfig's, from a file first if there is one."""
+"""The options of ``entroshape train`` on a command line: those of TrainConfig, with defaults from a file if given."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from entroshape.training.values import parse_value
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommand(TrainConfig):
-    """Train a language model on a task with fine-grained credit, and see what it learned.
+    """Train a language model on a task with token- or sequence-level credit assignment, and report what it learned.
 
-    Without any option: the bundled tiny model learns Countdown with GTPO, in minutes on a laptop. A run directory
-    keeps everything: config.yaml, metrics.jsonl, rollouts with their credit, checkpoints, report.html.
+    Without options, the bundled tiny model learns Countdown with GTPO, in minutes on a laptop. The run directory holds
+    config.yaml, metrics.jsonl, the rollouts with their credit, checkpoints, the model and report.html.
     """
 
     config: str | None = None
-    """A YAML file of these options, such as a recipe or another run's config.yaml; options given here override it."""
+    """YAML file with options, such as a recipe or the config.yaml of another run. Options on the command line override
+    it."""
 
     resume: str | None = None
-    """A run directory to go on with from its last checkpoint; it has its options, so no others are taken."""
+    """Run directory to resume from its last checkpoint. The run keeps its own options, so no others are accepted."""
 
     def __post_init__(self) -> None:
         given = self.model
         super().__post_init__()
-        # The task may still change: the command line is read over these values.
+        # The task may still change, because the command line overrides these values.
         object.__setattr__(self, "model", given)
 
 
 def parse_train(arguments: list[str]) -> tuple[TrainConfig, str | None]:
-    """The options of a run, and the run directory to resume, if any.
+    """Parses the options of a run, and the run directory to resume, if any.
 
     Raises:
-        ValueError: a file or an option that does not work; options beside ``--resume``.
+        ValueError: a file or an option is invalid, or there are other options together with ``--resume``.
     """
     command = _parse(arguments, TrainCommand())
     if command.resume is not None:
@@ -69,7 +70,7 @@ def _parse(arguments: list[str], default: TrainCommand) -> TrainCommand:
 
 
 def _resumed(command: TrainCommand) -> TrainConfig:
-    assert command.resume is not None  # the caller has looked
+    assert command.resume is not None  # checked by the caller
     default = TrainCommand()
     others = [
         option.name
@@ -78,14 +79,14 @@ def _resumed(command: TrainCommand) -> TrainConfig:
     ]
     if others:
         names = ", ".join("--" + name.replace("_", "-") for name in others)
-        raise ValueError(f"--resume goes on with the run's own options; {names} would have no effect")
+        raise ValueError(f"--resume uses the run's own options; {names} would have no effect")
     if not (Path(command.resume) / "config.yaml").is_file():
         raise ValueError(f"--resume must name a run directory; {command.resume} has no config.yaml")
     return load_run_config(Path(command.resume) / "config.yaml")
 
 
 def _parse_options(arguments: list[str]) -> dict[str, Any]:
-    """``alpha2=0.2 axis=row`` as a mapping; values are read as YAML, so numbers, true/false and {maps} work."""
+    """Parses ``alpha2=0.2 axis=row`` to a mapping. Values are YAML, so numbers, true/false and {maps} work."""
     options = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
