@@ -186,7 +186,9 @@ def test_a_record_that_lacks_something_is_named_with_path_and_place(name, tmp_pa
     assert len(read_comparison(path).records) == 2
     head, _, last = whole.rpartition(f'"{name}"')
     path.write_text(f'{head}"{name}s"{last}')
-    with pytest.raises(ValueError, match=rf"comparison\.json is no .*records\[1\] must have '{name}'.*got none"):
+    with pytest.raises(
+        ValueError, match=rf"comparison\.json is not a valid comparison: .*records\[1\] must have '{name}'.*got none"
+    ):
         read_comparison(path)
 
 

@@ -22,11 +22,11 @@ FIRST_IN_THE_NAME = ("task", "model", "seed")
 
 @dataclass(frozen=True, kw_only=True)
 class EvalConfig:
-    """Sample completions for a task's held-out problems and report Mean@n, Pass@k, majority@n, completion length and
-    entropy, with intervals.
+    """Sample completions for a task's held-out problems and report Mean@n, Pass@k and majority@n with intervals.
 
-    Every completion is kept with its verdict. If the evaluation is interrupted, the same command resumes it, and at
-    most one batch is lost. If it is complete, the command prints its results.
+    Completion length and entropy are reported too. Every completion is kept with its verdict. If the evaluation is
+    interrupted, the same command resumes it, and at most one batch is lost. If it is complete, the command prints its
+    results.
 
     entroshape eval --model Qwen/Qwen2.5-1.5B-Instruct --task math:math500 --samples 4 --max-completion-length 2048
     """

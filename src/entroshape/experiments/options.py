@@ -50,10 +50,10 @@ class RunOptions(TrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """Compare methods over several seeds. For each seed, all methods start from the same weights and see the same
-    prompts and random draws.
+    """Compare methods over several seeds.
 
-    The same command resumes a comparison that was stopped. With more seeds or methods, it adds them.
+    For each seed, all methods start from the same weights and see the same prompts and random draws. The same command
+    resumes a comparison that was stopped. With more seeds or methods, it adds them.
     """
 
     methods: list[str] = field(default_factory=list)

@@ -166,7 +166,7 @@ def read_comparison(path: Path) -> Comparison:
             records=[checked_record(record, f"records[{place}]") for place, record in enumerate(content["records"])],
         )
     except ValueError as error:
-        raise ValueError(f"{path} cannot be continued: {error}") from error
+        raise ValueError(f"{path} is not a valid comparison: {error}") from error
 
 
 def shared_options(base: TrainConfig) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _caution(comparison: Comparison, summaries: Sequence[ArmSummary]) -> str:
     arms = sum(bool(summary.differences) for summary in summaries)
     if not tests:
         return "One seed says nothing about the spread between seeds. Run more, for example --seeds 5."
-    together = f" when all {arms} arms are tested together, for each metric (Holm)" if arms > 1 else ""
+    together = f" when the {arms} arms are tested together, for each metric (Holm)" if arms > 1 else ""
     return (
         f"bold: significant at 5 %{together}. Of {counted(arms * metrics, 'interval')}, about "
         f"{0.05 * arms * metrics:.1f} miss the true value by chance. Seeds needed: the number that would detect a true "
