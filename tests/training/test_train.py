@@ -117,20 +117,20 @@ def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_go
         "def fails_later(prompts, completions, **columns):\n"
         "    global calls\n"
         "    calls += 1\n"
-        "    if calls > 3:\n"
-        "        raise KeyError('the fourth call')\n"
+        "    if calls > 4:  # the first is the evaluation before training\n"
+        "        raise KeyError('the fifth call')\n"
         "    return [float(len(completion) % 2) for completion in completions]\n"
     )
     monkeypatch.chdir(tmp_path)
     options = ["--reward=failing_rewards:fails_later", "--method=grpo", "--steps=4"]
     assert main(["train", *SMALL, *options, "--save-every=1", "--output=out"]) == 1
     said = capsys.readouterr().err
-    why = "reward function 'failing_rewards:fails_later' raised KeyError: 'the fourth call'"
+    why = "reward function 'failing_rewards:fails_later' raised KeyError: 'the fifth call'"
     assert f"entroshape: scoring failed at step 4: {why}. Checkpoints" in said
     assert "Traceback" not in said
     run = RunDirectory.open("out")
-    assert run.latest_checkpoint().name == "checkpoint-4"  # two updates a step, two whole steps
-    assert [row["step"] for row in run.read_metrics()] == [1, 2]
+    assert run.latest_checkpoint().name == "checkpoint-6"  # two updates per step, three whole steps
+    assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]
 
 
 @pytest.mark.slow
