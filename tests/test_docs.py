@@ -18,7 +18,7 @@ from entroshape.evaluation.options import EvalConfig, parse_eval
 from entroshape.experiments import parse_arms
 from entroshape.experiments.options import CompareConfig, parse_compare
 from entroshape.methods import build_method
-from entroshape.report.inspect import parse_inspect
+from entroshape.report.options import InspectConfig, ReportConfig, parse_inspect, parse_report
 from entroshape.training.config import TrainConfig
 from entroshape.training.options import TrainCommand, parse_train
 
@@ -155,7 +155,8 @@ def test_every_command_parses(page, words, tmp_path, monkeypatch):
     elif command == "inspect":
         parse_inspect(arguments)
     else:
-        assert (command, len(arguments)) == ("report", 1)
+        assert command == "report"
+        parse_report(arguments)
 
 
 def with_their_files(arguments, folder):
@@ -173,7 +174,11 @@ def with_their_files(arguments, folder):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_option_that_a_page_names_exists(page):
-    known = {option.name for config in (TrainCommand, EvalConfig, CompareConfig) for option in fields(config)}
+    known = {
+        option.name
+        for config in (TrainCommand, EvalConfig, CompareConfig, InspectConfig, ReportConfig)
+        for option in fields(config)
+    }
     named = set(re.findall(r"`(?:entroshape [a-z]+ )?--([a-z][a-z-]*)", page.read_text()))
     assert {name.replace("-", "_") for name in named} <= known | {"help", "version"}
 

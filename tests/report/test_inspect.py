@@ -9,7 +9,8 @@ from report_inputs import make_run, rollout_rows
 from rich.console import Console
 
 from entroshape.cli import main
-from entroshape.report.inspect import InspectConfig, Scale, inspect
+from entroshape.report.inspect import Scale, inspect
+from entroshape.report.options import InspectConfig
 
 HOSTILE = ["\x1b[31mred", "[bold]x[/bold]", "</script>", "\u202eabc", "👩‍👩‍👧", "", "\n", "\x07", "é\u0301"]
 

@@ -96,8 +96,8 @@ COMPARE = {
 }  # fmt: skip
 
 PLAIN = [
-    (["trian"], "trian"), (["--trian"], "--trian"), (["report"], "usage"), (["report", "a", "b"], "usage"),
-    (["report", "--now"], "usage"), (["report", "nowhere"], "nowhere"), (["report", "full"], "full"),
+    (["trian"], "trian"), (["--trian"], "--trian"), (["report"], "run"), (["report", "a", "b"], "b"),
+    (["report", "--now"], "now"), (["report", "nowhere"], "nowhere"), (["report", "full"], "full"),
     (["report", "full/precious.txt"], "precious"), (["inspect"], "run"), (["inspect", "nowhere"], "nowhere"),
     (["inspect", "full"], "full"), (["inspect", "run", "--step", "99"], "step"),
     (["inspect", "run", "--step", "x"], "step"),

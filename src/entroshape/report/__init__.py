@@ -1,6 +1,6 @@
 """Reports of a run: a self-contained HTML page, and a table for the terminal."""
 
-from entroshape.report.page import write_report
-from entroshape.report.summary import summary_table
+import lazy_loader
 
-__all__ = ["summary_table", "write_report"]
+# The names in __init__.pyi are imported on first use, so that ``entroshape report --help`` does not wait for pyarrow.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

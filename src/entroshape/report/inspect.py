@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import tyro
 from rich import box
 from rich.color import Color
 from rich.console import Console
@@ -15,63 +13,17 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from entroshape.arguments import parse_arguments
-from entroshape.checks import check_integer
 from entroshape.metrics.wording import credit_number
 from entroshape.printable import printable
 from entroshape.report.credit import Response, groups_of
 from entroshape.report.kinds import credit_by_kind, kinds_table
+from entroshape.report.options import InspectConfig
 from entroshape.runs import RunDirectory
-
-Quantity = Literal["entropy", "shaped_reward", "advantage"]
 
 # Five colours of Cividis (Nuñez et al., 2018), and Okabe and Ito's blue and vermillion: safe for colour-blind readers.
 AMOUNT = ((0, 34, 78), (67, 78, 108), (125, 124, 120), (188, 175, 111), (254, 232, 56))
 BELOW = ((250, 222, 205), (213, 94, 0))
 ABOVE = ((206, 226, 240), (0, 114, 178))
-
-
-@dataclass(frozen=True, kw_only=True)
-class InspectConfig:
-    """Show the completions of a group as tokens, coloured by entropy, shaped reward or advantage.
-
-    This is the credit viewer of report.html for the terminal. Without colour (NO_COLOR, or output to a file), every
-    token is followed by its value.
-    """
-
-    run: Annotated[str, tyro.conf.Positional]
-    """Run directory."""
-
-    step: int | None = None
-    """A step with kept rollouts. None: the last one."""
-
-    group: int = 1
-    """Number of the prompt within the step, counted from 1."""
-
-    show: Quantity = "advantage"
-    """Quantity that the colours show."""
-
-    responses: int = 32
-    """Maximum number of completions to show."""
-
-    tokens: int = 400
-    """Maximum number of tokens to show per completion."""
-
-    by_kind: bool = False
-    """Show the entropy and credit of the whole step per kind of token instead, if the task names kinds."""
-
-    list: bool = False
-    """List the kept steps and the groups of the step instead."""
-
-    def __post_init__(self) -> None:
-        for name in ("group", "responses", "tokens"):
-            check_integer(name, getattr(self, name), minimum=1)
-
-
-def parse_inspect(arguments: Sequence[str]) -> InspectConfig:
-    """The options of ``entroshape inspect`` from a command line."""
-    config: InspectConfig = parse_arguments(InspectConfig, "inspect", arguments)
-    return config
 
 
 def inspect(config: InspectConfig, console: Console) -> None:
