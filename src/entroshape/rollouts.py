@@ -1,6 +1,6 @@
-"""Rollouts: the responses of one training step as tensors, checked once at the door.
+"""Rollouts: the completions of one training step as tensors, validated on construction.
 
-Shapes: ``B`` responses (all groups together), ``T`` token positions.
+Shapes: ``B`` completions (of all groups), ``T`` token positions.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ from entroshape.credit.bounds import MAX_NATS, MAX_REWARD
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Rollouts:
-    """One step's responses, as every credit-assignment method takes them.
+    """The completions of one step, the input of every credit-assignment method.
 
-    Nothing is copied unless a dtype or a device has to change. Values on masked-out positions are never read: they may
-    be anything, NaN included.
+    Tensors are copied only if their dtype changes. Values at masked-out positions are never read and may be anything,
+    including NaN.
 
     Args:
-        rewards: ``[B]`` terminal rewards, finite and at most 1e9 in size. Any real or integer dtype; kept as float32.
+        rewards: ``[B]`` terminal rewards, finite and of magnitude at most 1e9. Any real or integer dtype; kept as
+            float32.
         entropies: ``[B, T]`` entropy, in nats, of the sampling policy's full next-token distribution at the sampling
             temperature (Eq. 4 of arXiv 2508.04349v6): finite, not negative and at most 1e4 where ``mask`` is 1. Not
-            needed by methods that do not look at entropies, such as GRPO and DAPO.
-        mask: ``[B, T]`` of 0/1 or bool: 1 on a response's own tokens (EOS included), 0 on padding and tool output.
-            A row of zeros is an empty response.
-        group: ``[B]`` integer ids: equal ids belong to the same prompt. Any values, any order, any group sizes.
+            needed by methods that do not use entropies, such as GRPO and DAPO.
+        mask: ``[B, T]`` of 0/1 or bool: 1 on a completion's own tokens (including EOS), 0 on padding and tool output.
+            A row of zeros is an empty completion.
+        group: ``[B]`` integer ids: equal ids belong to the same prompt. Any values, order and group sizes.
         logprobs: ``[B, T]`` log-probabilities of the sampled tokens under the sampling policy, in nats, at least -1e4.
-            Needed by the surprisal control alone.
-        success: ``[B]`` bool. Given, it decides which responses are successes; otherwise a method compares
-            ``rewards`` with its ``success_threshold``.
+            Needed only by the surprisal control.
+        success: ``[B]`` bool, which completions are successes. ``None``: a method compares ``rewards`` with its
+            ``success_threshold``.
 
     Raises:
-        ValueError: naming the argument, what was expected and what came.
+        ValueError: an argument is invalid; the message names it, what was expected and what was given.
 
     Example:
         >>> import torch
@@ -115,18 +116,18 @@ class Rollouts:
             bad = ~value.isfinite() & self.mask
             if bool(bad.any()):
                 raise ValueError(f"{name} must be finite where mask is 1, got {_offending(value, bad)}")
-            # Entropies computed in low precision can come out a hair below zero; the floor takes those up.
+            # Entropies computed in low precision can be slightly below zero; the entropy floor raises them.
             low, high = (-1e-3, MAX_NATS) if name == "entropies" else (-MAX_NATS, 1e-3)
             outside = ((value < low) | (value > high)) & self.mask
             if bool(outside.any()):
-                low, high = round(low), round(high)  # a hair beyond 0 is rounding, and forgiven
+                low, high = round(low), round(high)  # slightly beyond 0 is rounding, and accepted
                 raise ValueError(
                     f"{name} must be from {low} to {high} nats where mask is 1, got {_offending(value, outside)}"
                 )
 
     @property
     def lengths(self) -> Tensor:
-        """``[B]`` int64: the number of tokens of each response."""
+        """``[B]`` int64, the number of tokens per completion."""
         return self.mask.sum(dim=1)
 
     def __len__(self) -> int:
@@ -134,6 +135,6 @@ class Rollouts:
 
 
 def _offending(value: Tensor, bad: Tensor) -> str:
-    """The first offending entry, with its place: what a person needs to find the fault."""
+    """The first invalid entry and its position."""
     place = bad.nonzero()[0].tolist()
     return f"{value[tuple(place)].item()} at {place}"

@@ -70,7 +70,7 @@ def test_what_is_no_arm_is_refused(methods, sweeps, message):
 
 def test_an_arm_that_cannot_train_is_refused_by_name():
     (arm,) = parse_arms(["dapo:steps=0"])
-    with pytest.raises(ValueError, match="arm dapo:steps=0: steps must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match="arm dapo:steps=0: steps must be a whole number from 1"):
         arm.config(TrainConfig(), seed=0)
 
 

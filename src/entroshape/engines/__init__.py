@@ -1,1 +1,1 @@
-"""Adapters: the same methods inside the trainers that people already use. Each engine is an optional extra."""
+"""Engines: the methods inside existing trainers (TRL and verl). Each engine is an optional extra."""

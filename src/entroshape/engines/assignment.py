@@ -1,4 +1,4 @@
-"""A step's credit, as every engine computes it: from all ranks' rows, with a seed that is the same on all of them."""
+"""Computes the credit of a step for all engines: from the rows of all ranks, with the same seed on each."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from entroshape.rollouts import Rollouts
 
 
 def credit_seed(seed: int, step: int) -> int:
-    """The seed of a step's credit, from the run's seed: the same on every rank and on a resumed run."""
+    """The seed of a step's credit, derived from the run's seed. It is the same on all ranks and in a resumed run."""
     return seed * 1_000_003 + step
 
 
 def credit_generator(seed: int) -> torch.Generator:
-    """A CPU generator of its own, so that the ``random`` control neither reads nor moves the global random state."""
+    """A separate CPU generator, so that the ``random`` control neither reads nor changes the global random state."""
     return torch.Generator().manual_seed(seed)
 
 
@@ -31,7 +31,7 @@ def assign_known(
     logprobs: Tensor | None,
     generator: torch.Generator,
 ) -> Credit:
-    """The method's credit; responses without a reward (NaN) get none and are compared with nobody.
+    """The method's credit. Completions without a reward (NaN) get no credit and take part in no comparison.
 
     The arguments are those of :class:`entroshape.Rollouts` and :meth:`entroshape.Method.assign`.
     """

@@ -1,4 +1,4 @@
-"""The figures of a step's credit, the same in every engine."""
+"""Metrics of a step's credit, the same in all engines."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from entroshape.methods import Credit
 
 
 def credit_metrics(credit: Credit, *, mask: Tensor, group: Tensor, entropies: Tensor | None) -> dict[str, float]:
-    """Who was gated, whose entropy is what, and how far the credit spreads; a figure over no tokens is left out.
+    """Metrics of gating, entropy and the spread of the credit. Metrics over no tokens are left out.
 
     Args:
-        credit: of ``B`` responses with ``T`` token positions.
-        mask: ``[B, T]`` bool: a response's own tokens.
+        credit: credit of ``B`` completions with ``T`` token positions.
+        mask: ``[B, T]`` bool, the completions' own tokens.
         group: ``[B]`` integer ids of the prompts.
-        entropies: ``[B, T]`` nats, of the sampling policy, if they are known.
+        entropies: ``[B, T]`` entropies of the sampling policy in nats, if they are known.
 
     Returns:
-        ``gated_groups`` (how many), ``entropy``, ``entropy_success``, ``entropy_failure`` (nats, means over tokens),
-        ``negative_success_share`` and ``positive_failure_share`` (of the ungated tokens of right and wrong responses,
-        those with credit against their outcome), ``shaped_spread`` (standard deviation of the shaped rewards within
-        successes and within failures, averaged).
+        ``gated_groups`` (their number); ``entropy``, ``entropy_success``, ``entropy_failure`` (means over tokens, in
+        nats); ``negative_success_share`` and ``positive_failure_share`` (share of the ungated tokens of successes and
+        failures that have credit against their outcome); ``shaped_spread`` (standard deviation of the shaped rewards
+        within successes and within failures, averaged).
     """
     success = credit.success[:, None] & mask
     failure = ~credit.success[:, None] & mask
@@ -48,17 +48,17 @@ def credit_metrics(credit: Credit, *, mask: Tensor, group: Tensor, entropies: Te
 def sampling_metrics(
     rewards: Tensor, success: Tensor, tokens: Tensor | None = None, cut: Tensor | None = None
 ) -> dict[str, float]:
-    """Figures of everything that was sampled: what the policy does, not what it is trained on.
+    """Metrics over all sampled completions, including those of replaced groups.
 
     Args:
-        rewards: ``[B]`` raw rewards; NaN where there is none.
-        success: ``[B]`` bool: :meth:`entroshape.Method.is_success` of the rewards.
-        tokens: ``[B]`` how many tokens the policy wrote, where that is known.
-        cut: ``[B]`` bool: whether the limit cut the completion, where that is known.
+        rewards: ``[B]`` raw rewards; NaN if a completion has none.
+        success: ``[B]`` bool, :meth:`entroshape.Method.is_success` of the rewards.
+        tokens: ``[B]`` number of tokens per completion, if known.
+        cut: ``[B]`` bool, whether the length limit cut the completion, if known.
 
     Returns:
-        ``responses``, ``reward`` and ``success_rate`` (over those with a reward; left out if there are none),
-        ``completion_length`` (tokens), ``share_cut``.
+        ``responses`` (the number of completions), ``reward`` and ``success_rate`` (over completions with a reward, left
+        out if there are none), ``completion_length`` (in tokens), ``share_cut``.
     """
     metrics = {"responses": float(len(rewards))}
     known = ~rewards.isnan()

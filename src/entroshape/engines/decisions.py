@@ -1,4 +1,4 @@
-"""What every engine decides in the same way: metric names, and whose setting wins."""
+"""Decisions that all engines share: the prefix of metric names, and settings that the method overrides."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 from entroshape.methods import Method
 
 PREFIX = "entroshape/"
-"""Prefix of the names under which our metrics are logged."""
+"""Prefix of our metrics in the logs."""
 
 
 def decided_by_method(setting: str, method: Method, decided: Any, given: Any, advice: str) -> ValueError:
     """The error for a setting of the host that contradicts the method.
 
     Args:
-        setting: its name, as the user wrote it.
+        setting: name of the setting, as the user wrote it.
         method: the method.
         decided: the method's value.
         given: the user's value.
-        advice: what to do instead; a sentence.
+        advice: a sentence that says what to do instead.
     """
     return ValueError(
-        f"{setting} is decided by the method: {type(method).__name__} has {decided!r}, got {given!r}. {advice}"
+        f"{setting} is set by the method: {type(method).__name__} uses {decided!r}; got {given!r}. {advice}"
     )
 
 
 def host_aggregation(method: Method, names: dict[str, str], host: str) -> str:
-    """The host's name for how the method's loss adds up.
+    """The host's name for the aggregation of the method's loss.
 
     Raises:
-        ValueError: an aggregation that the host has no name for.
+        ValueError: the host does not support the aggregation.
     """
     aggregation = method.surrogate.aggregation
     if aggregation not in names:

@@ -1,4 +1,4 @@
-"""DAPO's dynamic sampling: which groups are kept, and which prompts replace the others."""
+"""DAPO's dynamic sampling: the choice of groups to keep, and of prompts that replace the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from entroshape.engines.decisions import PREFIX
 
 
 def chosen_groups(group: Tensor, informative: Tensor, wanted: int) -> tuple[Tensor, int]:
-    """Row indices of ``wanted`` groups, informative ones first, and how many of the groups are informative."""
+    """Row indices of ``wanted`` groups, mixed groups first, and the number of mixed groups among them."""
     signal = group[informative].unique()
     silent = group[~informative].unique()
     order = torch.cat([signal, silent])[:wanted]
@@ -22,11 +22,10 @@ def chosen_groups(group: Tensor, informative: Tensor, wanted: int) -> tuple[Tens
 
 
 def refill_indices(dataset_size: int, missing: int, group_size: int, ranks: int, limit: int, key: str) -> list[int]:
-    """Which rows of the train dataset refill ``missing`` groups: the same on all ranks, and the same on a rerun.
+    """Draws rows of the train dataset that refill ``missing`` groups, the same on all ranks.
 
-    Drawn from ``key`` (seed, step and round) alone, so that a resumed run refills as the uninterrupted one did.
-    The number is rounded up to what splits evenly over the ranks, and is at most ``limit``, the groups of a whole
-    batch.
+    The draw depends only on ``key`` (seed, step and round), so a resumed run draws the same refills. The number is
+    rounded up so that it divides evenly among the ranks, and is at most ``limit``, the number of groups in a batch.
     """
     even = ranks // math.gcd(group_size, ranks)
     count = min(limit, math.ceil(missing / even) * even)
@@ -37,10 +36,9 @@ def refill_indices(dataset_size: int, missing: int, group_size: int, ranks: int,
 
 
 def warn_unfilled(max_refills: int) -> None:
-    """Warn that groups with one outcome are left after ``max_refills`` rounds."""
+    """Warns that one-outcome groups are left after ``max_refills`` rounds."""
     warnings.warn(
-        f"after max_refills={max_refills} refills a step still had groups with one outcome; they get no credit. "
-        f"The metric {PREFIX}unfilled_groups counts them. Other prompts, or a larger max_refills, would fill the "
-        "batch.",
+        f"after max_refills={max_refills} refills, a step still had one-outcome groups; they get no credit. "
+        f"The metric {PREFIX}unfilled_groups counts them. Use other prompts or a larger max_refills to fill the batch.",
         stacklevel=3,
     )

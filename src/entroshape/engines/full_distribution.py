@@ -1,7 +1,7 @@
-"""Sampling settings that leave the policy's full distribution as it is, and those that do not.
+"""Sampling settings that change the policy's distribution, with the values that leave it unchanged.
 
-Entropies are of the whole next-token distribution at the sampling temperature. Tokens therefore have to be drawn from
-exactly that distribution, whatever the sampler.
+Entropies describe the full next-token distribution at the sampling temperature. Tokens therefore have to be drawn from
+exactly this distribution, with every sampler.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 ANOTHER_POLICY = (
-    "tokens would then be drawn from another distribution than the one whose entropy (and log-probability) is used; "
-    "the method needs the sampling policy's own"
+    "tokens would then be drawn from a different distribution than the one that entropies and log-probabilities "
+    "describe; the method needs those of the sampling policy"
 )
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -51,13 +51,13 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "forced_bos_token_id": (),
     "forced_eos_token_id": (),
 }
-"""Settings of transformers', vLLM's and verl's samplers that change the distribution. For each, the values that do not,
-besides ``None``."""
+"""Settings of the samplers of transformers, vLLM and verl that change the distribution, each with the values that do
+not. ``None`` never does."""
 
 VLLM_NEUTRAL: Mapping[str, tuple[Any, ...]] = {**NEUTRAL, "top_k": (0, -1)}
-"""The same for a sampler that is vLLM, which writes "all tokens" as -1 too."""
+"""The same for vLLM, where -1 also means all tokens."""
 
 
 def reshaping(names: Iterable[str]) -> list[str]:
-    """Which of these settings would change the distribution, if they were set to anything."""
+    """The settings among ``names`` that can change the distribution."""
     return sorted(NEUTRAL.keys() & set(names))

@@ -1,4 +1,4 @@
-"""Where the seconds of a step go: sampling, scoring, shaping, updating."""
+"""Measures how the time of a step is spent: sampling, scoring, shaping, updating."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PhaseClock:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Count the time inside as ``phase``, without what is counted as another phase meanwhile."""
+        """Counts the time inside as ``phase``, except for time that is counted as another phase."""
         started, others = time.perf_counter(), self.total
         try:
             yield
@@ -31,7 +31,7 @@ class PhaseClock:
             self.seconds[phase] += time.perf_counter() - started - (self.total - others)
 
     def read(self) -> dict[str, float]:
-        """The seconds of every phase, which then start from 0 again."""
+        """Returns the seconds of every phase and resets them."""
         read = {phase: self.seconds[phase] for phase in PHASES}
         self.seconds.clear()
         return read

@@ -1,4 +1,4 @@
-"""Reward functions as engines call them: on copies of their arguments, with failures that name function and step."""
+"""Wraps reward functions for engines: they get copies of their arguments, and errors name function and step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from entroshape.errors import RewardError
 
 
 def guarded_reward(function: Any, name: str) -> Any:
-    """The reward function, on copies of its arguments, raising :class:`RewardError` in place of whatever it raises.
+    """Wraps a reward function so that it gets copies of its arguments and its errors become :class:`RewardError`.
 
-    What it does to its arguments changes nothing for the run or for other reward functions. A reward model is returned
-    as it is. A :class:`RewardError` of the function itself names it already, and passes unchanged.
+    Changes that the function makes to its arguments do not affect the run or other reward functions. A reward model is
+    returned unchanged. A :class:`RewardError` already names its function and passes unchanged.
     """
     if isinstance(function, nn.Module):
         return function
@@ -39,7 +39,7 @@ def guarded_reward(function: Any, name: str) -> Any:
 
 
 def copied(value: Any) -> Any:
-    """Lists, tuples and dictionaries anew, all the way down; what they hold (text, numbers, images) is shared.
+    """Deep copies of lists, tuples and dictionaries; other values (text, numbers, images) are shared.
 
     Example:
         >>> messages = [{"role": "user", "content": "2 + 2"}]
@@ -71,18 +71,18 @@ def _is_async(function: Any) -> bool:
 
 @contextmanager
 def naming_step(step: int, names: Sequence[str], checkpoints: str) -> Iterator[None]:
-    """Scoring, whose errors say at which step it failed."""
+    """Adds the step to errors that are raised during scoring."""
     try:
         yield
     except Exception as error:
         what = error if isinstance(error, RewardError) else f"{', '.join(names)}: {type(error).__name__}: {error}"
         raise RuntimeError(
-            f"scoring failed at step {step}: {what}. Checkpoints saved so far in {checkpoints} are good to resume from."
+            f"scoring failed at step {step}: {what}. You can resume from the checkpoints in {checkpoints}."
         ) from error
 
 
 def check_finite(rewards: Tensor, names: Sequence[str], step: int) -> None:
-    """Raise ``ValueError`` if a reward ``[B, F]`` is infinite; NaN means that the function could not tell."""
+    """Raises ``ValueError`` if a reward ``[B, F]`` is infinite. NaN means that a completion has no reward."""
     infinite = rewards.isinf().any(dim=0).tolist()
     if any(infinite):
         guilty = ", ".join(name for name, bad in zip(names, infinite, strict=True) if bad)

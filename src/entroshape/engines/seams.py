@@ -1,4 +1,4 @@
-"""The check of a host's seams: what an engine overrides or calls must still take the parameters it relies on."""
+"""Checks that the host functions that an engine overrides or calls exist and still take the parameters it needs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 def check_seam(
     name: str, function: Callable[..., Any] | None, parameters: Sequence[str], *, host: str, supported: str
 ) -> None:
-    """Raise ``ImportError`` if a seam is gone, or has lost a parameter.
+    """Raises ``ImportError`` if a function of the host is missing or lacks a parameter.
 
     Args:
-        name: the seam, as messages write it.
-        function: what the host has under that name; ``None`` if it has nothing.
-        parameters: what the engine relies on.
+        name: name of the function in messages.
+        function: the host's function of this name; ``None`` if there is none.
+        parameters: parameters that the engine needs.
         host: the installed host with its version.
-        supported: the versions that the engine is written for.
+        supported: the supported versions.
     """
     found = [] if function is None else list(inspect.signature(function).parameters)
     missing = [parameter for parameter in parameters if parameter not in found]
@@ -25,5 +25,5 @@ def check_seam(
         lack = "does not have it" if function is None else f"has it without {', '.join(missing)}"
         raise ImportError(
             f"entroshape relies on {name}({', '.join(parameters)}), but {host} {lack}. Supported: {supported}. "
-            "Install that, or look for a newer entroshape."
+            "Install a supported version, or upgrade entroshape."
         )

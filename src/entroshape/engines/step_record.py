@@ -1,4 +1,4 @@
-"""What a step leaves for people to look at: its rollouts with their credit."""
+"""The rollouts of a step with their credit, for logging and viewing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from entroshape.methods import Credit
 
 @dataclass(frozen=True, eq=False)
 class StepRecord:
-    """The rollouts of one step, of all ranks, as they were trained on. ``B`` responses, ``T`` token positions."""
+    """The rollouts of one step, from all ranks, as used in training. ``B`` completions, ``T`` token positions."""
 
     step: int
-    """Which sampled batch of the run this is, from 1: a step as entroshape counts them."""
+    """Number of the step, counted from 1."""
 
     update: int
-    """How many optimizer updates came before (TRL's ``global_step``)."""
+    """Number of optimizer updates before this step (TRL's ``global_step``)."""
 
     prompts: Sequence[Any]
     """``B`` prompts, as in the dataset."""
@@ -31,16 +31,17 @@ class StepRecord:
     """``[B, T]`` completion tokens."""
 
     mask: Tensor
-    """``[B, T]`` bool: a response's own tokens."""
+    """``[B, T]`` bool, the completions' own tokens."""
 
     group: Tensor
     """``[B]`` ids of the prompts within the step."""
 
     rewards: Tensor
-    """``[B]`` raw rewards; NaN where no reward function could tell."""
+    """``[B]`` raw rewards; NaN if a completion has none."""
 
     entropies: Tensor | None
-    """``[B, T]`` nats, of the sampling policy; ``None`` where the method needs none and none came for free."""
+    """``[B, T]`` entropies of the sampling policy in nats; ``None`` if the method does not need them and they were not
+    recorded."""
 
     credit: Credit
-    """What the method made of them."""
+    """The credit that the method assigned."""

@@ -1,4 +1,4 @@
-"""ShapedGRPOConfig: GRPOConfig plus the credit-assignment method, which decides TRL's own loss settings."""
+"""ShapedGRPOConfig: GRPOConfig plus the credit-assignment method, which sets TRL's loss settings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from entroshape.methods import Method, build_method, method_options
 ENTROPY_SOURCES = ("auto", "sampler", "scoring")
 OLD_LOGPROBS = ("recompute", "sampler")
 LOSS_TYPES = {"token_mean": "dapo", "sequence_mean": "grpo"}
-"""How our losses add up, and TRL's ``loss_type``."""
+"""TRL's ``loss_type`` for each of our aggregations."""
 
 
 @dataclass
 class ShapedGRPOConfig(GRPOConfig):
     """``GRPOConfig`` with a credit-assignment method.
 
-    The method decides the loss: ``loss_type``, ``importance_sampling_level``, ``epsilon`` and ``epsilon_high`` are
-    taken from it. Settings that the method replaces, or that would make the entropy another policy's, are refused.
+    The method sets the loss: ``loss_type``, ``importance_sampling_level``, ``epsilon`` and ``epsilon_high``. Settings
+    that the method replaces, or with which entropies would not be those of the sampling policy, are refused.
 
     Raises:
-        ValueError: naming the setting, what was expected and why.
+        ValueError: a setting is invalid; the message names it, what was expected and why.
     """
 
     method: str = field(
@@ -38,50 +38,50 @@ class ShapedGRPOConfig(GRPOConfig):
     )
     method_options: dict[str, Any] | str | None = field(
         default=None,
-        metadata={
-            "help": "Options of the method if it is given by name, such as {'alpha2': 0.2}; as JSON on a command line."
-        },
+        metadata={"help": "Options of a method given by name, such as {'alpha2': 0.2}; JSON on a command line."},
     )
     dynamic_sampling: bool | None = field(
         default=None,
         metadata={
-            "help": "Drop groups whose outcomes are all equal and refill them from the train dataset. None: as the "
-            "method was published (off for grpo, on for the others)."
+            "help": "Drop groups in which all completions succeed or all fail, and refill them from the train dataset. "
+            "None: as published (off for grpo, on for the others)."
         },
     )
     max_refills: int = field(
         default=3,
         metadata={
-            "help": "The most refill rounds per step. Groups that have one outcome even then get no credit; a metric "
-            "counts them."
+            "help": "Maximum number of refill rounds per step. Groups that are still one-outcome after that get no "
+            "credit and are counted in a metric."
         },
     )
     entropy_source: str = field(
         default="auto",
         metadata={
-            "help": "Where the sampling policy's entropies come from. auto: the old-log-probability pass if TRL "
-            "makes one, else the sampler, else a scoring pass. sampler: recorded while sampling. scoring: always a "
-            "scoring pass."
+            "help": "Source of the sampling policy's entropies. auto: the pass over old log-probabilities if TRL makes "
+            "one, otherwise the sampler, otherwise a separate scoring pass. sampler: recorded during sampling. "
+            "scoring: always a scoring pass."
         },
     )
     old_logprobs: str = field(
         default="recompute",
         metadata={
-            "help": "Where the sampling policy's log-probabilities come from when a batch serves several optimizer "
-            "steps. recompute: TRL's scoring pass. sampler: recorded while sampling, which saves the pass."
+            "help": "Source of the sampling policy's log-probabilities when a batch is used for several optimizer "
+            "updates. recompute: TRL's scoring pass. sampler: recorded during sampling, which saves the pass."
         },
     )
-    loss_type: str | None = field(default=None, metadata={"help": "Decided by the method; leave it unset."})
-    importance_sampling_level: str | None = field(
-        default=None, metadata={"help": "Decided by the method; leave it unset."}
+    loss_type: str | None = field(default=None, metadata={"help": "Set by the method; leave it unset."})
+    importance_sampling_level: str | None = field(default=None, metadata={"help": "Set by the method; leave it unset."})
+    epsilon: float | None = field(
+        default=None, metadata={"help": "Set by the method; change it with the method's option epsilon_low."}
     )
-    epsilon: float | None = field(default=None, metadata={"help": "The method's epsilon_low; set it there."})
-    epsilon_high: float | None = field(default=None, metadata={"help": "The method's epsilon_high; set it there."})
+    epsilon_high: float | None = field(
+        default=None, metadata={"help": "Set by the method; change it with the method's option epsilon_high."}
+    )
 
     def __post_init__(self) -> None:
         options = json.loads(self.method_options) if isinstance(self.method_options, str) else self.method_options
         if not isinstance(self.method, Method):
-            # The argument parser wants a field of type str; from here on it holds the method itself.
+            # The argument parser needs a field of type str; from here on, it is the method object.
             self.method, self.method_options = build_method(self.method, options), None  # type: ignore[assignment]
         elif self.method_options:
             raise ValueError(
@@ -91,8 +91,8 @@ class ShapedGRPOConfig(GRPOConfig):
         check_choice("old_logprobs", self.old_logprobs, OLD_LOGPROBS)
         if self.old_logprobs == "sampler" and self.entropy_source == "scoring":
             raise ValueError(
-                "old_logprobs='sampler' saves the pass that entropy_source='scoring' asks for; leave entropy_source at "
-                "'auto', or old_logprobs at 'recompute'"
+                "old_logprobs='sampler' removes the pass that entropy_source='scoring' requires; set "
+                "entropy_source='auto' or old_logprobs='recompute'"
             )
         if self.dynamic_sampling is None:
             self.dynamic_sampling = self.credit_method.dynamic_sampling
@@ -104,7 +104,7 @@ class ShapedGRPOConfig(GRPOConfig):
 
     @property
     def credit_method(self) -> Method:
-        """The method itself, whether it was given as an object or by name."""
+        """The method object, whether it was given as an object or by name."""
         return cast(Method, self.method)
 
     @property
