@@ -147,5 +147,5 @@ def test_a_control_keeps_the_signal_that_it_is_named_for(name):
     own = build_method(name).signal
     assert build_method(name, {"signal": own}) == build_method(name)
     for other in {"entropy", "uniform", "random", "surprisal"} - {own}:
-        with pytest.raises(ValueError, match=f"signal of {name} must be '{own}', which it is named for; got '{other}'"):
+        with pytest.raises(ValueError, match=f"signal of {name} must be '{own}'; got '{other}'"):
             build_method(name, {"signal": other})

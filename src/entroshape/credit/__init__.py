@@ -1,1 +1,1 @@
-"""The mathematics of credit assignment: pure functions, tensors in, tensors out, importing torch alone."""
+"""The mathematics of credit assignment: pure functions from tensors to tensors that import only torch."""

@@ -1,8 +1,8 @@
-"""A large matrix some rows or columns at a time, so that what is computed on the way stays in a processor's cache.
+"""Processes a large matrix in blocks of rows or columns, so that temporaries stay in the CPU's cache.
 
-Fresh memory is what a chain of elementwise operations pays for on a CPU: a temporary the size of a step's rollouts has
-to be mapped page by page, which takes longer than the arithmetic. None of it changes a result: benchmarks/shaping.py
-shows what it saves.
+On a CPU, a chain of elementwise operations spends most of its time on fresh memory: a temporary of the size of a step's
+rollouts has to be mapped page by page, which takes longer than the arithmetic. Results do not change.
+benchmarks/shaping.py measures the saving.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TypeVar
 from torch import Tensor
 
 BLOCK_CPU = 2**18
-"""Elements at a time on a CPU: one megabyte of float32."""
+"""Elements per block on a CPU: one megabyte of float32."""
 
 BLOCK_ACCELERATOR = 2**25
-"""Elements at a time elsewhere, so many that launching kernels costs nothing."""
+"""Elements per block on other devices, large enough that kernel launches cost nothing."""
 
 Result = TypeVar("Result", Tensor, tuple[Tensor, ...])
 
@@ -28,11 +28,11 @@ def slices(total: int, size: int) -> list[slice]:
 
 
 def in_blocks(function: Callable[..., Result], dim: int | None, *tensors: Tensor) -> Result:
-    """``function(*tensors)``, where the rows (``dim=0``) or columns (``dim=1``) do not depend on each other.
+    """Computes ``function(*tensors)`` in blocks of independent rows (``dim=0``) or columns (``dim=1``).
 
     Args:
-        function: of ``tensors``, to a tensor or several, each with that dimension in the same place.
-        dim: along what the tensors are cut; ``None``: not at all.
+        function: maps ``tensors`` to one or several tensors that have this dimension in the same place.
+        dim: the dimension along which tensors are cut; ``None``: they are not cut.
         tensors: ``[B, T]`` or ``[B]``; at least one is a matrix. Vectors are not cut along columns.
     """
     matrix = next(tensor for tensor in tensors if tensor.ndim == 2)
@@ -53,7 +53,7 @@ def in_blocks(function: Callable[..., Result], dim: int | None, *tensors: Tensor
 
 
 def row_wise(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Marks a function of ``[B, T]`` and ``[B]`` tensors in which no row depends on another one."""
+    """Decorates a function of ``[B, T]`` and ``[B]`` tensors with independent rows, so that it runs in blocks."""
 
     @wraps(function)
     def wrapped(*tensors: Tensor, **options: object) -> Result:

@@ -1,4 +1,4 @@
-"""Softmax of rows of logits that are seen one tile at a time: the sums, the tiles and the products they come from.
+"""Softmax of rows of logits that are computed tile by tile: the running sums, the tiles and their matrix products.
 
 Shapes: ``N`` rows (tokens), ``V`` columns (vocabulary); a tile is ``[n, v]``.
 """
@@ -18,7 +18,7 @@ LOG2_E = 1 / math.log(2)
 
 
 class OnlineSoftmax:
-    """Softmax of ``N`` rows whose logits come tile by tile: four numbers a row, ``sums`` ``[4, N]``, are kept.
+    """Softmax of ``N`` rows, computed tile by tile. Only four numbers per row are kept, ``sums`` ``[4, N]``.
 
     ``maximum`` of the logits ``x`` so far; ``picked``, the token's logit; ``mass``, the sum of ``2^z`` with
     ``z = (x - maximum) / temperature`` in bits; ``moment``, the sum of ``z 2^z``. The maximum is subtracted before
@@ -36,12 +36,12 @@ class OnlineSoftmax:
     def empty(cls, tokens: Tensor, temperature: float, dtype: torch.dtype) -> OnlineSoftmax:
         """The state before the first tile, for ``tokens`` ``[N]``."""
         sums = torch.zeros(4, len(tokens), dtype=dtype, device=tokens.device)
-        # The lowest finite number, not -inf: a tile of banned tokens alone would make it -inf - -inf.
+        # The lowest finite number and not -inf, because a tile with only banned tokens would give -inf - -inf.
         sums[0] = torch.finfo(dtype).min
         return cls(tokens, temperature, sums)
 
     def update(self, tile: Tensor, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        """Take in the logits of ``rows`` and ``columns``.
+        """Adds the logits of ``rows`` and ``columns``.
 
         Returns:
             The tile's ``2^z``, and the factor ``[n]`` that brings older sums of ``2^z`` to the new maximum.
@@ -76,7 +76,7 @@ class OnlineSoftmax:
         return gradient.scatter_add_(1, column, torch.where(inside, scaled, 0.0)[:, None])
 
     def _bits(self, difference: Tensor) -> Tensor:
-        """In place, to base 2; what would underflow stops just below, where ``2^z`` is 0 and so is ``z 2^z``."""
+        """Converts to base 2, in place. Values are clamped just below underflow, where ``2^z`` and ``z 2^z`` are 0."""
         return difference.mul_(self._scale).clamp_(min=self._floor)
 
     def _local(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
@@ -86,15 +86,15 @@ class OnlineSoftmax:
 
 
 def accumulator(x: Tensor) -> torch.dtype:
-    """What sums over ``x`` are held in: float32, or float64 for float64."""
+    """The dtype of sums over ``x``: float32, or float64 for float64."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``left @ right + bias``, in ``left``'s dtype, with the fastest kernel at hand.
+    """``left @ right + bias``, in ``left``'s dtype, with the fastest available kernel.
 
-    Float32 on a CPU goes through oneDNN: torch's own choice there is MKL, which leaves AVX-512 unused on AMD CPUs and
-    takes twice as long.
+    Float32 on a CPU uses oneDNN. Torch's default there is MKL, which does not use AVX-512 on AMD CPUs and takes twice
+    as long.
     """
     if left.device.type == "cpu" and left.dtype == torch.float32 and torch.backends.mkldnn.is_available():
         return F.linear(left.to_mkldnn(), right.T, bias).to_dense()
@@ -104,7 +104,7 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 def tiles(rows: int, columns: int, chunk: int) -> Iterator[tuple[slice, list[slice]]]:
     """Slices of the columns, each with all slices of the rows: tiles of at most ``chunk`` elements, near square.
 
-    Of all tiles of a size, square ones read the least of the two factors that they are the product of.
+    Among tiles of equal size, square ones read the least of the two factors of their product.
     """
     height = max(1, min(rows, math.isqrt(chunk)))
     for part in slices(columns, max(1, chunk // height)):
@@ -112,7 +112,7 @@ def tiles(rows: int, columns: int, chunk: int) -> Iterator[tuple[slice, list[sli
 
 
 def row_chunks(logits: Tensor, chunk: int, first: int = 0) -> Iterator[tuple[slice, Tensor]]:
-    """Whole rows of about ``chunk`` elements as views ``[n, V]``, with their place among all rows. Never copies."""
+    """Yields whole rows of about ``chunk`` elements as views ``[n, V]``, with their slice among all rows; no copies."""
     if logits.ndim > 2 and not logits.is_contiguous():
         for part in logits:
             yield from row_chunks(part, chunk, first)

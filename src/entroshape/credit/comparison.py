@@ -1,11 +1,11 @@
-"""Who is compared with whom: ``weight(x) = x / mean over the comparison set of x``.
+"""Comparison of tokens or completions: ``weight(x) = x / mean over the comparison set of x``.
 
 The one idea of Dynamic Entropy Weighting (arXiv 2508.04349v6): every weight of the paper is a value over the mean of
 the set it is compared with. ``d_t * H / sum H`` in Eq. 3 is ``H / mean H`` over the live siblings of column ``t``;
-Eq. 5 has the same with ``1/H``, Eq. 9 with a response's mean entropy, Appendix C with the geometric mean. So the mean
-weight of a set is 1 (arithmetic mean) or its mean log-weight is 0 (geometric mean), whatever the set.
+Eq. 5 has the same with ``1/H``, Eq. 9 with the mean entropy of a completion, Appendix C with the geometric mean. So the
+mean weight of every set is 1 (arithmetic mean), or its mean log-weight is 0 (geometric mean).
 
-Shapes: ``B`` responses, ``T`` token positions. ``sets`` are ids of which responses may be compared with each other.
+Shapes: ``B`` completions, ``T`` token positions. Completions with equal ids in ``sets`` may be compared.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def comparison_weights(
         values: ``[B, T]`` positive where ``mask`` is 1 (entropies in nats for successes, their inverse for failures);
             elsewhere never read.
         mask: ``[B, T]`` bool, the live tokens.
-        sets: ``[B]`` integer ids; responses with equal ids are compared.
-        axis: ``"column"``: the same position across the responses of a set (the paper's Eq. 3 and 5);
-            ``"row"``: the positions of one response; ``"matrix"``: all tokens of all responses of a set.
+        sets: ``[B]`` integer ids; completions with equal ids are compared.
+        axis: ``"column"``: the same position across the completions of a set (the paper's Eq. 3 and 5);
+            ``"row"``: the positions of one completion; ``"matrix"``: all tokens of all completions of a set.
         mean: ``"arithmetic"`` (Eq. 3, 5) or ``"geometric"`` (Appendix C).
 
     Returns:
@@ -61,13 +61,13 @@ def comparison_weights(
 
 
 def response_weights(values: Tensor, sets: Tensor, live: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
-    """Response weights: each response's value over the mean of its set (Eq. 9).
+    """Completion weights: the value of each completion over the mean of its set (Eq. 9).
 
     Args:
-        values: ``[B]`` positive where ``live`` (a response's mean entropy in nats, or its inverse).
-        sets: ``[B]`` integer ids; responses with equal ids are compared.
-        live: ``[B]`` bool; a response that is not live (it has no tokens, so no entropy) is left out of the comparison
-            and gets the neutral weight 1, which keeps the sum of a set's weights at its size.
+        values: ``[B]`` positive where ``live`` (the mean entropy of a completion in nats, or its inverse).
+        sets: ``[B]`` integer ids; completions with equal ids are compared.
+        live: ``[B]`` bool. A completion that is not live (without tokens, it has no entropy) is left out of the
+            comparison and gets the neutral weight 1, so that the weights of a set still sum to its size.
         mean: ``"arithmetic"`` (Eq. 9) or ``"geometric"`` (Appendix C).
 
     Returns:

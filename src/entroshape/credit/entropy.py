@@ -1,9 +1,9 @@
-"""Log-probability and entropy of tokens under a policy: from its logits, or straight from its hidden states.
+"""Log-probability and entropy of tokens under a policy, from its logits or directly from its hidden states.
 
-Neither path ever holds a second matrix of the logits' size. Both see the logits tile by tile and keep four numbers a
-row (:class:`OnlineSoftmax`); the log-probability has its own backward pass, the entropy is data.
+Neither path allocates a second matrix of the size of the logits. Both process the logits tile by tile and keep four
+numbers per row (:class:`OnlineSoftmax`). The log-probability has its own backward pass; the entropy has no gradient.
 
-Shapes: ``...`` any leading dimensions (``[B, T]``, ``[N]``, none), ``N`` tokens in all, ``V`` vocabulary, ``D`` width
+Shapes: ``...`` any leading dimensions (``[B, T]``, ``[N]``, none), ``N`` tokens in total, ``V`` vocabulary, ``D`` width
 of the hidden state.
 """
 
@@ -29,28 +29,29 @@ CHUNK_ACCELERATOR = 2**25
 def logprob_and_entropy(
     logits: Tensor, tokens: Tensor, *, temperature: float = 1.0, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    r"""Log-probability of each token, and entropy of the whole next-token distribution that it was drawn from.
+    r"""Log-probability of each token, and entropy of the full next-token distribution that it was drawn from.
 
     With :math:`\pi = \mathrm{softmax}(\mathrm{logits} / \mathrm{temperature})`, :math:`\log \pi(\mathrm{token})` and
     :math:`H = -\sum_v \pi_v \log \pi_v` (Eq. 4 of arXiv 2508.04349v6), both in nats. The gradient of the
-    log-probability, :math:`(\mathrm{onehot} - \pi) / \mathrm{temperature}`, is computed from the logits again in the
-    backward pass, so that nothing of their size is kept beside them.
+    log-probability, :math:`(\mathrm{onehot} - \pi) / \mathrm{temperature}`, is recomputed from the logits in the
+    backward pass, so that no other tensor of their size is kept.
 
     Args:
-        logits: ``[..., V]``, any strides. ``-inf`` is a banned token: probability 0, and nothing added to the entropy.
+        logits: ``[..., V]``, any strides. ``-inf`` bans a token: its probability is 0, and it does not add to the
+            entropy.
         tokens: ``[...]`` integers in ``[0, V)``.
-        temperature: what the logits are divided by: the sampling temperature.
-        chunk: how many logits are worked on at a time (rounded to whole rows): working memory is about 3 times as
-            many elements. Default: 2^20 on a CPU, 2^25 elsewhere. It changes no result beyond rounding.
+        temperature: the sampling temperature, by which the logits are divided.
+        chunk: number of logits that are processed at a time (rounded to whole rows). Working memory is about 3 times as
+            many elements. Default: 2^20 on a CPU, 2^25 elsewhere. It changes results only by rounding.
 
     Returns:
         Log-probabilities ``[...]``, differentiable with respect to ``logits``, and entropies ``[...]``, without
-        gradient; float32, or float64 for float64 logits. A row that holds a NaN, or whose logits are all ``-inf``, has
-        no distribution: it gives NaN, in that row alone.
+        gradient; float32, or float64 for float64 logits. A row with a NaN, or with all logits ``-inf``, has no
+        distribution and gives NaN in that row only.
 
     Raises:
-        ValueError: shapes that do not align, tokens that are not integers in ``[0, V)``, logits that are not floating
-            point, a ``temperature`` that is not in [1e-6, 1e6], a ``chunk`` below 1.
+        ValueError: shapes do not align, tokens are not integers in ``[0, V)``, logits are not floating point,
+            ``temperature`` is not in [1e-6, 1e6], or ``chunk`` is below 1.
 
     Example:
         >>> logprobs, entropies = logprob_and_entropy(torch.zeros(2, 4), torch.tensor([0, 3]))
@@ -97,35 +98,36 @@ def linear_logprob_and_entropy(
 ) -> tuple[Tensor, Tensor]:
     """:func:`logprob_and_entropy` of ``hidden @ weight.T + bias``, which is never materialised.
 
-    Tiles of logits (tokens times a part of the vocabulary) are made, folded into running sums (an online
-    log-sum-exp) and dropped.
+    Tiles of logits (tokens times a part of the vocabulary) are computed, added to running sums (an online
+    log-sum-exp) and discarded.
 
     * The gradient for ``hidden`` is ``weight[token] - E_pi[weight]`` over the temperature, times the upstream
-      gradient: all but the last factor is accumulated in the **forward** pass, beside the sums. With a frozen
+      gradient. All but the last factor is accumulated in the **forward** pass, together with the sums. With a frozen
       ``weight`` (LoRA) the backward pass is therefore free, and neither ``hidden`` nor ``weight`` is kept for it.
-    * The gradient for ``weight`` and ``bias`` weighs each token with its upstream gradient, which the forward pass
-      cannot know: the **backward** pass makes the tiles again. Tokens whose upstream gradient is 0 (masked, clipped,
-      gated) are left out and cost nothing. Each part of the vocabulary is finished, over all tokens, before the next.
+    * The gradient for ``weight`` and ``bias`` weights each token with its upstream gradient, which the forward pass
+      does not know, so the **backward** pass recomputes the tiles. Tokens with an upstream gradient of 0 (masked,
+      clipped, gated) are left out and cost nothing. Each part of the vocabulary is finished, over all tokens, before
+      the next.
 
-    Products of matrices are rounded to the inputs' dtype, as in ``torch.nn.functional.linear``; all sums over tiles
-    are held in float32 (float64 for float64 inputs), and a gradient is cast once, at the end. Under autocast the inputs
-    are cast to its dtype, all but float64, as ``torch.nn.functional.linear`` would. Differentiable once.
+    Matrix products are rounded to the inputs' dtype, as in ``torch.nn.functional.linear``. All sums over tiles are
+    float32 (float64 for float64 inputs), and a gradient is cast once, at the end. Under autocast, inputs other than
+    float64 are cast to its dtype, as in ``torch.nn.functional.linear``. Differentiable once.
 
     Args:
         hidden: ``[..., D]``.
-        weight: ``[V, D]``: the output layer's, in ``hidden``'s dtype (under autocast, any).
+        weight: ``[V, D]`` weight of the output layer, in ``hidden``'s dtype (any dtype under autocast).
         tokens: ``[...]`` integers in ``[0, V)``.
-        temperature: what the logits are divided by: the sampling temperature.
-        bias: ``[V]``.
-        chunk: how many logits there are at a time: working memory is 3 to 8 times as many elements, beside ``[N, D]``
-            for ``hidden``'s gradient. Default: 2^20 on a CPU, 2^25 elsewhere. It changes no result beyond rounding.
+        temperature: the sampling temperature, by which the logits are divided.
+        bias: ``[V]`` bias of the output layer, if it has one.
+        chunk: number of logits per tile. Working memory is 3 to 8 times as many elements, plus ``[N, D]`` for the
+            gradient of ``hidden``. Default: 2^20 on a CPU, 2^25 elsewhere. It changes results only by rounding.
 
     Returns:
-        As :func:`logprob_and_entropy`; the log-probabilities are differentiable with respect to ``hidden``, ``weight``
-        and ``bias``.
+        As for :func:`logprob_and_entropy`. The log-probabilities are differentiable with respect to ``hidden``,
+        ``weight`` and ``bias``.
 
     Raises:
-        ValueError: as :func:`logprob_and_entropy`; ``weight`` or ``bias`` that do not align with ``hidden``.
+        ValueError: as for :func:`logprob_and_entropy`, or ``weight`` or ``bias`` do not align with ``hidden``.
 
     Example:
         >>> hidden, weight = torch.zeros(3, 2), torch.randn(4, 2)
@@ -146,7 +148,7 @@ def linear_logprob_and_entropy(
 
 
 class _FromLogits(torch.autograd.Function):
-    """Keeps the logits themselves and the sums; some whole rows are one tile."""
+    """Saves the logits and the sums. A tile is several whole rows."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tokens: Tensor, temperature: float, chunk: int) -> tuple[Tensor, Tensor]:
@@ -176,7 +178,7 @@ class _FromLogits(torch.autograd.Function):
 
 
 class _FromHidden(torch.autograd.Function):
-    """Makes the tiles: in the forward pass for the sums and hidden's gradient, in the backward pass for weight's."""
+    """Computes tiles in the forward pass (sums, gradient of ``hidden``) and again in the backward pass (``weight``)."""
 
     @staticmethod
     def forward(
@@ -215,7 +217,7 @@ class _FromHidden(torch.autograd.Function):
             slope, *saved = ctx.saved_tensors
             upstream = upstream.reshape(-1)
             if ctx.needs_input_grad[0]:
-                # A token that does not count may hold anything, and 0 times NaN is NaN.
+                # A token that does not count may have any value, and 0 times NaN is NaN.
                 for_hidden = (slope * upstream[:, None]).masked_fill_((upstream == 0)[:, None], 0.0)
                 for_hidden = for_hidden.to(ctx.dtype).view(ctx.shape)
             if saved:
@@ -250,7 +252,7 @@ def _head_gradients(
 
 
 def _results(ctx: Any, softmax: OnlineSoftmax, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """The results in the tokens' shape, the entropy marked as data."""
+    """The results in the shape of the tokens, with entropies marked as not differentiable."""
     logprobs, entropies = (result.view(shape) for result in softmax.results())
     ctx.mark_non_differentiable(entropies)
     ctx.set_materialize_grads(False)
@@ -284,7 +286,7 @@ def _check_head(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 def _check_tokens(tokens: Tensor, shape: torch.Size, vocabulary: int) -> None:
     if tokens.shape != shape:
-        raise ValueError(f"tokens must have one entry a row: expected {list(shape)}, got {list(tokens.shape)}")
+        raise ValueError(f"tokens must have one entry per row: expected {list(shape)}, got {list(tokens.shape)}")
     if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
         raise ValueError(f"tokens must be integers; got {tokens.dtype}")
     if tokens.numel() == 0:

@@ -1,7 +1,7 @@
-"""Shaped rewards to advantages (Eq. 6 of arXiv 2508.04349v6): what is averaged over, and which sets are gated.
+"""From shaped rewards to advantages (Eq. 6 of arXiv 2508.04349v6): normalisation sets, and which of them are gated.
 
-Shapes: ``B`` responses, ``T`` token positions. ``sets`` are ids of which responses share their statistics: the group
-ids, or one id for the whole batch. Sequence-level methods call the same functions with ``T = 1``.
+Shapes: ``B`` completions, ``T`` token positions. Completions with equal ids in ``sets`` share their statistics; the ids
+are those of the groups, or one for the whole batch. Sequence-level methods call the same functions with ``T = 1``.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def normalized_advantages(
 ) -> Tensor:
     """Advantages ``A = (r - mean R) / (std R + 1e-6)`` (Eq. 6), with the sample (Bessel) standard deviation.
 
-    What ``R`` holds is the paper's ambiguity:
+    The paper is ambiguous about the contents of ``R``:
 
     * ``"zero_filled"``: ``R+`` and ``R-`` are whole matrices, ``r+ = 0`` on the tokens of failures and ``r- = 0`` on
-      those of successes; each class is normalised with its own. For a constant shaped reward and a share ``p`` of
+      those of successes; each class is normalised with its matrix. For a constant shaped reward and a share ``p`` of
       success tokens this is GRPO's token-mean-baselined advantage, ``sqrt((1-p)/p)`` and ``-sqrt(p/(1-p))``.
     * ``"joint"``: one matrix ``r+ + r-``, one mean, one deviation (the form of the paper's Appendix B).
-    * ``"within"``: ``R+`` holds the tokens of successes alone, ``R-`` those of failures. **Degenerate**: each class
-      is centred on its own mean, so the outcome cancels and high-entropy tokens are pushed up in right and wrong
-      responses alike.
+    * ``"within"``: ``R+`` has only the tokens of successes, ``R-`` only those of failures. **Degenerate**: each class
+      is centred on its own mean, so the outcome cancels and high-entropy tokens are pushed up in successes and
+      failures alike.
 
     Args:
         shaped: ``[B, T]`` shaped rewards, ``r+`` in the rows of successes and ``r-`` in those of failures.
@@ -50,8 +50,8 @@ def normalized_advantages(
         normalization: one of the three above.
 
     Returns:
-        ``[B, T]`` float32, 0 where ``mask`` is 0. A set whose rewards are all equal gives exactly 0. Statistics are
-        held in :func:`~entroshape.credit.sets.statistics_dtype`.
+        ``[B, T]`` float32, 0 where ``mask`` is 0. If all rewards of a set are equal, its advantages are exactly 0.
+        Statistics are computed in :func:`~entroshape.credit.sets.statistics_dtype`.
 
     Raises:
         ValueError: unknown ``normalization``.
@@ -70,7 +70,7 @@ def normalized_advantages(
     if normalization != "joint":
         ids, count, size = 2 * ids + success.long(), 2 * count, size.repeat_interleave(2)
     own, mean, squares = _pooled(tokens, means, squares, ids, count)
-    if normalization == "zero_filled":  # the other class's tokens stand in R+ and R- as zeros
+    if normalization == "zero_filled":  # R+ and R- have zeros for the tokens of the other class
         squares = squares + own * (size - own) / size.clamp(min=1) * mean.square()
         mean = mean * (own / size.clamp(min=1))
     else:
@@ -81,7 +81,7 @@ def normalized_advantages(
 
 @row_wise
 def response_moments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``[B]`` each: a response's number of tokens, their mean, and the sum of their squared deviations from it."""
+    """``[B]`` each, per completion: the number of tokens, their mean, and the sum of squared deviations from it."""
     wide = statistics_dtype(values)
     tokens = mask.sum(dim=1).to(wide)
     mean = torch.where(mask, values, 0.0).sum(dim=1, dtype=wide) / tokens.clamp(min=1)
@@ -97,10 +97,10 @@ def standardised(values: Tensor, mask: Tensor, mean: Tensor, deviation: Tensor) 
 
 
 def _pooled(tokens: Tensor, means: Tensor, squares: Tensor, ids: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """``[S]`` each: :func:`response_moments` of all tokens of a set, from those of its responses ``[B]``.
+    """``[S]`` each: :func:`response_moments` of all tokens of a set, from those of its completions ``[B]``.
 
-    Centred on one of its responses first: equal values then cancel exactly, instead of leaving rounding noise that the
-    division by a deviation of nearly zero would turn into an advantage.
+    Values are first centred on one of the completions, so that equal values cancel exactly. Otherwise rounding noise,
+    divided by a deviation of nearly zero, would become an advantage.
     """
     total = set_sum(tokens, ids, count)
     origin = set_extreme(means, tokens > 0, ids, count, "amin")
@@ -111,18 +111,18 @@ def _pooled(tokens: Tensor, means: Tensor, squares: Tensor, ids: Tensor, count: 
 
 
 def one_outcome(success: Tensor, live: Tensor, sets: Tensor) -> Tensor:
-    """Which responses stand in a set that carries no outcome information: all right or all wrong.
+    """Marks completions in one-outcome sets, in which all succeeded or all failed.
 
-    Normalising such a set would blow entropy noise up to unit variance, so a method with ``gate=True`` gives it
-    advantage 0.
+    Normalising such a set would scale entropy noise to unit variance, so methods with ``gate=True`` give it advantage
+    0.
 
     Args:
         success: ``[B]`` bool.
-        live: ``[B]`` bool: the responses that count. A set without any is of one outcome as well.
+        live: ``[B]`` bool, the completions that count. A set without live completions is a one-outcome set too.
         sets: ``[B]`` integer ids of the sets.
 
     Returns:
-        ``[B]`` bool, equal over each set.
+        ``[B]`` bool, the same value for all completions of a set.
 
     Example:
         >>> live = torch.ones(3, dtype=torch.bool)

@@ -1,7 +1,7 @@
-"""Punishments for overlong responses, added to the base reward before any shaping.
+"""Punishments of overlong completions, added to the base reward before any shaping.
 
-Shapes: ``B`` responses. Lengths are in tokens, punishments in units of the reward (never positive) and in
-:func:`~entroshape.credit.sets.statistics_dtype`.
+Shapes: ``B`` completions. Lengths are in tokens. Punishments are in units of the reward, never positive, and have the
+dtype :func:`~entroshape.credit.sets.statistics_dtype`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from entroshape.checks import check_integer, check_number
 from entroshape.credit.sets import set_extreme, set_ids, set_sum, statistics_dtype
 
 MAX_LENGTH = 2**24
-"""Float32, the widest that some devices have, holds every whole number of tokens up to this one."""
+"""Float32, the widest type of some devices, represents all integers up to this one exactly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,30 +35,31 @@ class SoftOverlong:
     """
 
     max_length: int
-    """The length, in tokens, from which the punishment is -1: the generation limit."""
+    """Length in tokens from which the punishment is -1: the generation limit."""
 
     cache: int
-    """Over how many tokens before ``max_length`` the punishment grows from 0 to -1."""
+    """Number of tokens before ``max_length`` over which the punishment grows from 0 to -1."""
 
     def __post_init__(self) -> None:
         check_integer("max_length", self.max_length, minimum=1, maximum=MAX_LENGTH)
         check_integer("cache", self.cache, minimum=1, maximum=self.max_length)
 
     def punishment(self, lengths: Tensor, success: Tensor | None = None, group: Tensor | None = None) -> Tensor:
-        """``[B]`` punishments of ``lengths`` ``[B]``; it looks neither at outcomes nor at groups."""
+        """``[B]`` punishments of ``lengths`` ``[B]``; they do not depend on outcomes or groups."""
         excess = lengths.to(statistics_dtype(lengths)) - (self.max_length - self.cache)
         return 0.0 - (excess / self.cache).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupRelativeOverlong:
-    """Group Relative Overlong Punishment (Appendix D of arXiv 2508.04349v6): lengths are judged within the group.
+    """Group Relative Overlong Punishment (Appendix D of arXiv 2508.04349v6): lengths are compared within the group.
 
-    With ``p`` the share of correct responses and ``gamma2 = 1 - gamma1``: an easy prompt (``p >= gamma1``) punishes its
-    correct responses, against ``L = max((min + max) / 2, mean)`` of the lengths of the correct ones; a hard one
-    (``p <= gamma2``) punishes none, or as ``hard`` says; in between ``L`` is taken over all responses, and the majority
-    outcome is punished, the incorrect ones at a tie. The punishment is 0 below ``L``, ``-(length - L) / (2 L)`` below
-    ``2 L``, and -1/2 from there. The else-case (incorrect ones, by symmetry) is not printed in the paper.
+    Let ``p`` be the share of successes in the group and ``gamma2 = 1 - gamma1``. For an easy prompt (``p >= gamma1``),
+    successes are punished, with the reference length ``L = max((min + max) / 2, mean)`` over the lengths of successes.
+    For a hard prompt (``p <= gamma2``), nothing is punished unless ``hard`` is set. In between, ``L`` is taken over all
+    completions, and the majority outcome is punished; at a tie, the failures. The punishment is 0 below ``L``,
+    ``-(length - L) / (2 L)`` below ``2 L``, and -1/2 from there. The paper does not print the last case (failures); it
+    follows by symmetry.
 
     Raises:
         ValueError: unless ``0.5 < gamma1 < 1``.
@@ -71,10 +72,10 @@ class GroupRelativeOverlong:
     """
 
     gamma1: float = 0.75
-    """Share of correct responses from which a prompt counts as easy; the paper gives no value."""
+    """Share of successes from which a prompt is easy. The paper gives no value."""
 
     hard: SoftOverlong | None = None
-    """What hard prompts get: ``None`` for no punishment, or DAPO's."""
+    """Punishment for hard prompts: ``None`` for no punishment, or DAPO's."""
 
     def __post_init__(self) -> None:
         check_number("gamma1", self.gamma1, minimum=0.5, maximum=1.0, exclusive=True)
@@ -85,8 +86,8 @@ class GroupRelativeOverlong:
         """``[B]`` punishments.
 
         Args:
-            lengths: ``[B]`` response lengths in tokens.
-            success: ``[B]`` bool, decided from the raw reward.
+            lengths: ``[B]`` completion lengths in tokens.
+            success: ``[B]`` bool, computed from the raw reward.
             group: ``[B]`` integer ids of the prompts.
         """
         ids, count = set_ids(group)
@@ -119,10 +120,10 @@ KINDS: dict[str, type[SoftOverlong] | type[GroupRelativeOverlong]] = {
 
 
 def overlong_from_options(options: Mapping[str, Any]) -> Overlong:
-    """A punishment from plain options with its ``kind``, as configuration files hold it.
+    """Builds a punishment from plain options with its ``kind``, as in configuration files.
 
     Raises:
-        ValueError: an unknown kind or option, listing the valid ones.
+        ValueError: the kind or an option is unknown or missing; the message lists the valid ones.
 
     Example:
         >>> overlong_from_options({"kind": "soft", "max_length": 4096, "cache": 1024})
@@ -130,7 +131,7 @@ def overlong_from_options(options: Mapping[str, Any]) -> Overlong:
     """
     kind = options.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ValueError(f"overlong must have a kind of {', '.join(KINDS)}; got {dict(options)!r}")
+        raise ValueError(f"kind of overlong must be one of {', '.join(KINDS)}; got {dict(options)!r}")
     given = {name: value for name, value in options.items() if name != "kind"}
     options_of_kind = fields(KINDS[kind])
     valid = [option.name for option in options_of_kind]
@@ -138,7 +139,7 @@ def overlong_from_options(options: Mapping[str, Any]) -> Overlong:
         raise ValueError(f"overlong of kind {kind!r} has the options {', '.join(valid)}; got {unknown[0]!r}")
     required = [option.name for option in options_of_kind if option.default is MISSING]
     if missing := [name for name in required if name not in given]:
-        raise ValueError(f"overlong of kind {kind!r} needs the options {', '.join(required)}; got no {missing[0]}")
+        raise ValueError(f"overlong of kind {kind!r} needs the options {', '.join(required)}; {missing[0]} is missing")
     if isinstance(given.get("hard"), Mapping):
         given["hard"] = overlong_from_options(given["hard"])
     return KINDS[kind](**given)
@@ -154,7 +155,7 @@ def overlong_to_options(overlong: Overlong) -> dict[str, Any]:
 
 
 def _reference_length(lengths: Tensor, counted: Tensor, ids: Tensor, count: int) -> Tensor:
-    """``[B]`` ``max((min + max) / 2, mean)`` of the counted lengths of a response's group; 0 where none is."""
+    """``[B]`` ``max((min + max) / 2, mean)`` of the counted lengths of a completion's group; 0 if there are none."""
     low = set_extreme(lengths, counted, ids, count, "amin")
     high = set_extreme(lengths, counted, ids, count, "amax")
     size = set_sum(counted.to(lengths.dtype), ids, count)

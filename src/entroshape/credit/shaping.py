@@ -1,7 +1,7 @@
-"""Shaped rewards (Eq. 3, 5, 8 and 9 of arXiv 2508.04349v6): the outcome, and a share of entropy's redistribution.
+"""Shaped rewards (Eq. 3, 5, 8 and 9 of arXiv 2508.04349v6): the outcome plus an entropy-weighted term.
 
-Shapes: ``B`` responses, ``T`` token positions. Entropies are in nats and positive; ``base`` is what a response earns
-for its outcome: the paper's ``r_i`` for a success and -1 for a failure, with an overlong punishment added to either.
+Shapes: ``B`` completions, ``T`` token positions. Entropies are in nats and positive. ``base`` is the reward of a
+completion for its outcome: the paper's ``r_i`` for a success and -1 for a failure, plus the overlong punishment.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def shaped_token_rewards(
 ) -> Tensor:
     """GTPO's shaped rewards (Eq. 3, 5).
 
-    With the sums over the ``d_t`` (``h_t``) live responses of the same outcome::
+    With sums over the ``d_t`` (``h_t``) live completions of the same outcome::
 
         r+_{i,t} =  alpha1 * r_i + alpha2 * d_t * H_{i,t}     / sum_k H_{k,t}         for successes
         r-_{j,t} = -alpha1       - alpha2 * h_t * (1/H_{j,t}) / sum_k (1/H_{k,t})     for failures
@@ -64,7 +64,7 @@ def shaped_token_rewards(
 @torch.no_grad()
 @row_wise
 def response_entropies(entropies: Tensor, mask: Tensor, *, mean: Mean = "arithmetic") -> Tensor:
-    """A response's entropy from its tokens': ``Hbar_k = mean_t H_{k,t}`` (Eq. 8).
+    """The entropy of a completion, the mean over its tokens: ``Hbar_k = mean_t H_{k,t}`` (Eq. 8).
 
     Args:
         entropies: ``[B, T]`` positive where ``mask`` is 1, elsewhere never read.
@@ -72,8 +72,8 @@ def response_entropies(entropies: Tensor, mask: Tensor, *, mean: Mean = "arithme
         mean: ``"arithmetic"`` (Eq. 8), or ``"geometric"``: ``(prod_t H_{k,t})^(1/|o_k|)`` (Appendix C).
 
     Returns:
-        ``[B]`` nats in :func:`~entroshape.credit.sets.statistics_dtype`; 1 for an empty response. Equal entropies have
-        exactly themselves as their mean, however many there are.
+        ``[B]`` nats in :func:`~entroshape.credit.sets.statistics_dtype`; 1 for an empty completion. The mean of equal
+        entropies is exact.
 
     Example:
         >>> response_entropies(torch.tensor([[1.0, 3.0]]), torch.ones(1, 2, dtype=torch.bool)).item()
@@ -110,7 +110,7 @@ def shaped_response_rewards(
         r+_i =  beta1 * r_i + beta2 * n * Hbar_i     / sum_k Hbar_k         for successes
         r-_j = -beta1       - beta2 * m * (1/Hbar_j) / sum_k (1/Hbar_k)     for failures
 
-    An empty response has no entropy: it keeps the neutral weight 1 and the others are compared without it.
+    An empty completion has no entropy: it keeps the neutral weight 1, and the others are compared without it.
 
     Args:
         base: ``[B]`` the responses' base rewards.
@@ -120,8 +120,8 @@ def shaped_response_rewards(
         sets: ``[B]`` integer ids; responses with equal ids and the same outcome are compared.
         beta1: weight of the outcome.
         beta2: weight of the entropy term.
-        mean: of the responses' entropies, ``"arithmetic"`` (Eq. 9) or ``"geometric"`` (Appendix C).
-        sequence_entropy_mean: of the tokens' entropies: see :func:`response_entropies`.
+        mean: mean of the completions' entropies, ``"arithmetic"`` (Eq. 9) or ``"geometric"`` (Appendix C).
+        sequence_entropy_mean: mean of the tokens' entropies, see :func:`response_entropies`.
 
     Returns:
         ``[B]`` in :func:`~entroshape.credit.sets.statistics_dtype`.

@@ -1,6 +1,6 @@
-"""Clipped policy-gradient objectives: what an advantage is multiplied with, and how tokens add up to a loss.
+"""Clipped policy-gradient objectives: importance ratios, clipping, and the aggregation of tokens to a loss.
 
-Shapes: ``B`` responses, ``T`` token positions.
+Shapes: ``B`` completions, ``T`` token positions.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ Ratio = Literal["token", "sequence_arithmetic", "sequence_geometric"]
 Aggregation = Literal["token_mean", "sequence_mean", "constant"]
 
 MAX_LOG_RATIO = 20.0
-"""Log-ratios are cut here: past it the ratio's overflow would turn the gradient of a clipped token into NaN."""
+"""Log-ratios are clamped to this. Beyond it, overflow of the ratio would make the gradient of a clipped token NaN."""
 
 
 def importance_ratio(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor, *, ratio: Ratio = "token") -> Tensor:
-    """Importance ratio ``pi_theta / pi_old`` of each token, or of each response.
+    """Importance ratio ``pi_theta / pi_old`` of each token or of each completion.
 
     ``"token"``: ``w_t`` (Eq. 7 of arXiv 2508.04349v6). ``"sequence_arithmetic"``: ``mean_t w_t`` (Eq. 11).
     ``"sequence_geometric"``: ``(prod_t w_t)^(1/|o|)`` (Appendix C; GSPO's ratio, arXiv 2507.18071).
 
     Args:
         logprobs: ``[B, T]`` log-probabilities, in nats, under the policy being trained. Gradients flow through it.
-        old_logprobs: ``[B, T]`` the same under the sampling policy; data.
+        old_logprobs: ``[B, T]`` log-probabilities under the sampling policy, without gradient.
         mask: ``[B, T]`` 0/1 or bool; elsewhere the log-probabilities are never read.
-        ratio: which of the three.
+        ratio: one of the three.
 
     Returns:
-        ``[B, T]`` for ``"token"`` (1 outside the mask), ``[B, 1]`` for the sequence ratios (1 for an empty response).
+        ``[B, T]`` for ``"token"`` (1 outside the mask), ``[B, 1]`` for the sequence ratios (1 for an empty completion).
 
     Raises:
-        ValueError: unknown ``ratio``.
+        ValueError: ``ratio`` is unknown.
 
     Example:
         >>> old = torch.zeros(1, 2); new = torch.tensor([[0.5, 1.5]]).log()
@@ -75,31 +75,31 @@ def clipped_surrogate(
     and ``"sequence_mean"`` Eq. 10; with ``"token"`` and ``"sequence_mean"`` GRPO's.
 
     Args:
-        logprobs: ``[B, T]`` log-probabilities, in nats, under the policy being trained. Gradients flow through it
-            alone.
-        old_logprobs: ``[B, T]`` the same under the sampling policy; data.
-        advantages: ``[B, T]`` or ``[B]``; data.
-        mask: ``[B, T]`` 0/1 or bool: the tokens that the loss counts. Elsewhere nothing is read.
-        ratio: see :func:`importance_ratio`. A response's ratio serves all its tokens.
+        logprobs: ``[B, T]`` log-probabilities, in nats, under the policy being trained. Gradients flow only through
+            these.
+        old_logprobs: ``[B, T]`` log-probabilities under the sampling policy, without gradient.
+        advantages: ``[B, T]`` or ``[B]``, without gradient.
+        mask: ``[B, T]`` 0/1 or bool, the tokens that the loss includes. Elsewhere nothing is read.
+        ratio: see :func:`importance_ratio`. A sequence ratio is used for all tokens of its completion.
         epsilon_low: the ratio is clipped below at ``1 - epsilon_low``.
         epsilon_high: the ratio is clipped above at ``1 + epsilon_high``.
-        aggregation: ``"token_mean"``: sum over all tokens, over their number. ``"sequence_mean"``: mean over each
-            response's tokens, then over the ``B`` responses. ``"constant"``: sum over all tokens, over ``normalizer``
-            (Dr. GRPO, arXiv 2503.20783: responses times the maximum length).
-        normalizer: what the sum is divided by, when the call sees only a part of the batch: the number of tokens
-            (``"token_mean"``) or responses (``"sequence_mean"``) of the whole batch. The parts' losses then add up to
-            the whole's.
+        aggregation: ``"token_mean"``: the mean over all tokens. ``"sequence_mean"``: the mean over the tokens of each
+            completion, then over the ``B`` completions. ``"constant"``: the sum over all tokens, divided by
+            ``normalizer`` (Dr. GRPO, arXiv 2503.20783: completions times the maximum length).
+        normalizer: divisor of the sum if the call gets only a part of the batch: the number of tokens
+            (``"token_mean"``) or completions (``"sequence_mean"``) of the whole batch. The losses of the parts then add
+            up to the loss of the batch.
 
     Returns:
         The loss, a scalar in the log-probabilities' dtype (at least float32), and detached diagnostics: ``clip_low``
-        and ``clip_high`` (share of tokens, or of responses for the sequence ratios, whose gradient is clipped away),
-        ``ratio_mean``, ``ratio_min``, ``ratio_max``, and ``approx_kl`` (nats a token; the estimator ``exp(d) - 1 -
+        and ``clip_high`` (share of tokens, or of completions for sequence ratios, with a clipped gradient),
+        ``ratio_mean``, ``ratio_min``, ``ratio_max``, and ``approx_kl`` (nats per token; the estimator ``exp(d) - 1 -
         d`` with ``d`` the log-ratio).
 
     Raises:
-        ValueError: shapes that do not align, an unknown option or one out of range, ``"constant"`` without
-            ``normalizer``, old log-probabilities or advantages that are not finite, float16 log-probabilities that
-            require a gradient, which would overflow.
+        ValueError: shapes do not align; an option is unknown or out of range; ``"constant"`` has no ``normalizer``; old
+            log-probabilities or advantages are not finite; or float16 log-probabilities require a gradient, which would
+            overflow.
 
     Example:
         >>> old = torch.zeros(1, 2); new = torch.zeros(1, 2, requires_grad=True)
@@ -143,7 +143,7 @@ def clipped_surrogate(
 
 @dataclass(frozen=True, kw_only=True)
 class ClippedSurrogate:
-    """The options of :func:`clipped_surrogate` that belong to a method: the objective that it is trained with.
+    """The options of :func:`clipped_surrogate` that belong to a method; this is its training objective.
 
     Example:
         >>> objective = ClippedSurrogate(ratio="token", aggregation="sequence_mean")
@@ -153,7 +153,7 @@ class ClippedSurrogate:
     """
 
     ratio: Ratio = "token"
-    """Whose importance ratio is clipped: see :func:`importance_ratio`."""
+    """The importance ratio that is clipped; see :func:`importance_ratio`."""
 
     epsilon_low: float = 0.2
     """The ratio is clipped below at ``1 - epsilon_low``."""
@@ -162,7 +162,7 @@ class ClippedSurrogate:
     """The ratio is clipped above at ``1 + epsilon_high``."""
 
     aggregation: Aggregation = "token_mean"
-    """How tokens add up: see :func:`clipped_surrogate`."""
+    """Aggregation of tokens; see :func:`clipped_surrogate`."""
 
     def __post_init__(self) -> None:
         check_choice("ratio", self.ratio, get_args(Ratio))
@@ -217,7 +217,7 @@ def _check_shapes(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, ma
 def _check_values(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, normalizer: float | Tensor | None
 ) -> None:
-    """Refuse data without a finite loss or gradient. A NaN in ``logprobs`` passes: it is the policy that is broken."""
+    """Refuses values without a finite loss or gradient. NaN in ``logprobs`` is allowed: the policy itself is broken."""
     for name, value in (("logprobs", logprobs), ("old_logprobs", old_logprobs), ("advantages", advantages)):
         if not value.is_floating_point():
             raise ValueError(f"{name} must be floating point; got {value.dtype}")
@@ -250,13 +250,13 @@ def _diagnostics(
     epsilon_low: float,
     epsilon_high: float,
 ) -> dict[str, Tensor]:
-    """Shares over what the ratio is of: tokens, or non-empty responses judged by the sign of their summed advantage."""
+    """Shares of tokens, or of non-empty completions for sequence ratios, by the sign of their summed advantage."""
     live = mask
     if ratio.shape != mask.shape:
         advantages, live = advantages.sum(dim=1, keepdim=True), mask.any(dim=1, keepdim=True)
     units, tokens = live.sum().clamp(min=1), mask.sum().clamp(min=1)
     drift = torch.where(mask, log_ratio.exp() - 1 - log_ratio, 0.0)
-    # An empty batch has moved nowhere: its ratio is 1.
+    # The ratio of an empty batch is 1.
     values = ratio[live] if bool(live.any()) else ratio.new_ones(1)
     return {
         "clip_low": ((ratio < 1 - epsilon_low) & (advantages < 0) & live).sum() / units,

@@ -18,14 +18,14 @@ from entroshape.methods.gtpo import GTPO
 METHODS: dict[str, type[Method]] = {
     cls.name: cls for cls in (GTPO, GRPOS, GRPO, DAPO, ForkingTokens, GTPOUniform, GTPORandom, GTPOSurprisal)
 }
-"""Name to class. A new method is a new file and one more entry here."""
+"""Method classes by name. A new method needs a new file and an entry here."""
 
 
 def build_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
-    """A method from its name and options, as configuration files and command lines give them.
+    """Builds a method from its name and options, as configuration files and command lines give them.
 
     Raises:
-        ValueError: an unknown name or option, listing the valid ones; an option out of range.
+        ValueError: the name or an option is unknown (the message lists the valid ones), or a value is out of range.
 
     Example:
         >>> build_method("gtpo", {"alpha2": 0.2}).alpha2
@@ -46,7 +46,7 @@ def build_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
 
 
 def method_options(method: Method) -> dict[str, Any]:
-    """All options of a method as plain values: what :func:`build_method` takes, and JSON and YAML can hold.
+    """All options of a method as plain values for :func:`build_method`, JSON and YAML.
 
     Example:
         >>> method_options(GRPO())

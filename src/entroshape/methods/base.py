@@ -1,4 +1,4 @@
-"""What every credit-assignment method has: options, :meth:`Method.assign`, and the objective it is trained with."""
+"""Base classes of the credit-assignment methods: options, :meth:`Method.assign`, and the training objective."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Scope = Literal["group", "batch"]
 
 @dataclass(frozen=True, eq=False)
 class Credit:
-    """Who got which credit. ``B`` responses, ``T`` token positions; everything float32 or bool, without gradient."""
+    """The credit of ``B`` completions with ``T`` token positions. All tensors are float32 or bool, without gradient."""
 
     shaped_rewards: Tensor
     """``[B, T]`` (token-level methods; 0 outside the mask) or ``[B]``: the rewards before normalisation."""
@@ -31,24 +31,24 @@ class Credit:
     """``[B, T]`` (0 outside the mask) or ``[B]``."""
 
     loss_mask: Tensor
-    """``[B, T]`` bool: the tokens that the loss, and its token count, run over."""
+    """``[B, T]`` bool, the tokens that the loss and its token count include."""
 
     success: Tensor
-    """``[B]`` bool: which responses count as successes."""
+    """``[B]`` bool, the completions that are successes."""
 
     gated: Tensor
-    """``[B]`` bool: responses whose normalisation set carries no outcome information, so that their advantage is 0."""
+    """``[B]`` bool, completions in one-outcome normalisation sets, which get advantage 0."""
 
     def per_token(self, mask: Tensor) -> Credit:
         """The same credit with shaped rewards and advantages ``[B, T]``, whatever the method; 0 outside ``mask``.
 
-        A response's own value stands on each of its tokens.
+        With sequence-level credit, every token gets the value of its completion.
 
         Args:
-            mask: ``[B, T]`` bool, or 0/1: the responses' own tokens, as in :class:`entroshape.Rollouts`.
+            mask: ``[B, T]`` bool or 0/1, the completions' own tokens, as in :class:`entroshape.Rollouts`.
 
         Raises:
-            ValueError: a mask that is not ``[B, T]``, or does not align with token-level credit.
+            ValueError: the mask is not ``[B, T]``, or does not align with token-level credit.
 
         Example:
             >>> credit = Credit(*[torch.tensor([2.0, 3.0])] * 2, *[torch.tensor([True, False])] * 3)
@@ -73,21 +73,21 @@ class Credit:
 class Method(ABC):
     """A credit-assignment method: frozen options and one pure function of the rollouts.
 
-    Group statistics are taken over the rollouts that are passed, so pass all of a step's (of all ranks) at once.
+    Group statistics are computed over the given rollouts, so pass those of a whole step, from all ranks, at once.
     """
 
     name: ClassVar[str]
     """The name in :data:`entroshape.methods.METHODS`."""
 
     dynamic_sampling: ClassVar[bool] = True
-    """Whether the method, as published, replaces one-outcome groups by freshly sampled ones; engines take it as their
-    default."""
+    """Whether the method, as published, replaces one-outcome groups with groups of fresh prompts. It is the default of
+    the engines."""
 
     success_threshold: float = 0.5
-    """A response is a success if its raw reward is above this, unless ``Rollouts.success`` says so explicitly."""
+    """A completion is a success if its raw reward is above this threshold, unless ``Rollouts.success`` is given."""
 
     overlong: Overlong | None = None
-    """Punishment of overlong responses, added to the base reward: ``SoftOverlong`` (DAPO) or
+    """Punishment of overlong completions, added to the base reward: ``SoftOverlong`` (DAPO) or
     ``GroupRelativeOverlong`` (Appendix D)."""
 
     def __post_init__(self) -> None:
@@ -97,14 +97,14 @@ class Method(ABC):
 
     @abstractmethod
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
-        """The credit of every response or token: shaped rewards, advantages and what goes with them.
+        """Assigns credit to every token or completion.
 
         Args:
-            rollouts: one step's responses; see :class:`entroshape.Rollouts`.
-            generator: a CPU generator, used by ``signal="random"`` alone.
+            rollouts: the completions of one step; see :class:`entroshape.Rollouts`.
+            generator: a CPU generator, used only by ``signal="random"``.
 
         Raises:
-            ValueError: if the rollouts lack something that the method's options need.
+            ValueError: the rollouts lack a field that the method needs.
         """
 
     @property
@@ -114,7 +114,7 @@ class Method(ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Which optional fields of the rollouts must be there: a subset of ``{"entropies", "logprobs"}``."""
+        """Optional fields of the rollouts that the method needs: a subset of ``{"entropies", "logprobs"}``."""
         return frozenset()
 
     def shaped_rewards(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Tensor:
@@ -126,13 +126,13 @@ class Method(ABC):
         return self.assign(rollouts, generator).advantages
 
     def is_success(self, rewards: Tensor | Sequence[float]) -> Tensor:
-        """Which rewards are a success: those above ``success_threshold``. The one answer, in training and after it.
+        """Whether rewards are successes, above ``success_threshold``. Used in training, evaluation and reports.
 
         Args:
             rewards: raw rewards of any shape, before any punishment.
 
         Returns:
-            A bool tensor of that shape; see :func:`entroshape.credit.sets.is_success`.
+            A bool tensor of the same shape; see :func:`entroshape.credit.sets.is_success`.
 
         Example:
             >>> from entroshape import GTPO
@@ -142,13 +142,13 @@ class Method(ABC):
         return is_success(rewards, self.success_threshold)
 
     def success(self, rollouts: Rollouts) -> Tensor:
-        """``[B]`` bool: which responses are successes: as the rollouts say, else :meth:`is_success` of the rewards."""
+        """``[B]`` bool, the completions that are successes: ``rollouts.success``, or :meth:`is_success` without it."""
         return self.is_success(rollouts.rewards) if rollouts.success is None else rollouts.success
 
     def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
-        """``[B]`` the rewards before any shaping: the raw ones, each with its overlong punishment.
+        """``[B]`` rewards before shaping: the raw rewards with overlong punishment.
 
-        In :func:`~entroshape.credit.sets.statistics_dtype`, as all that is worked out per response.
+        Their dtype is :func:`~entroshape.credit.sets.statistics_dtype`, as for all values per completion.
         """
         return self._punished(rollouts.rewards.to(statistics_dtype(rollouts.rewards)), rollouts, success)
 
@@ -165,7 +165,7 @@ class Method(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class FailurePunished(Method):
-    """A method whose failures have a base reward of their own, whatever raw reward they got."""
+    """A method that gives every failure the same base reward, whatever its raw reward."""
 
     failure_reward: float = -1.0
     """The base reward of a failure."""
@@ -175,7 +175,7 @@ class FailurePunished(Method):
         check_number("failure_reward", self.failure_reward, minimum=-MAX_REWARD, maximum=0.0)
 
     def base_rewards(self, rollouts: Rollouts, success: Tensor) -> Tensor:
-        """``[B]`` a success's raw reward, a failure's ``failure_reward``, each with its overlong punishment."""
+        """``[B]`` raw rewards of successes and ``failure_reward`` for failures, with overlong punishment."""
         raw = rollouts.rewards
         rewards = torch.where(success, raw.to(statistics_dtype(raw)), self.failure_reward)
         return self._punished(rewards, rollouts, success)

@@ -1,4 +1,4 @@
-"""Controls: GTPO's shaping with the entropies taken out. A gain of GTPO has to beat these."""
+"""Controls: GTPO's shaping without the information in the entropies. GTPO has to beat them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from entroshape.methods.shaping import Signal
 
 @dataclass(frozen=True, kw_only=True)
 class Control(GTPO):
-    """GTPO with one signal, which gives the control its name: another one is refused."""
+    """GTPO with one fixed signal, after which the control is named. Other signals are refused."""
 
     def __post_init__(self) -> None:
         (own,) = (option.default for option in fields(self) if option.name == "signal")
         if self.signal != own:
-            raise ValueError(f"signal of {self.name} must be {own!r}, which it is named for; got {self.signal!r}")
+            raise ValueError(f"signal of {self.name} must be {own!r}; got {self.signal!r}. Use gtpo for other signals")
         super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
 class GTPOUniform(Control):
-    """GTPO with every weight 1: only the split normalisation is left."""
+    """GTPO with all weights 1, so that only the split normalisation is left."""
 
     name: ClassVar[str] = "gtpo_uniform"
     signal: Signal = "uniform"
@@ -30,7 +30,7 @@ class GTPOUniform(Control):
 
 @dataclass(frozen=True, kw_only=True)
 class GTPORandom(Control):
-    """GTPO with the entropies permuted at random among the group's tokens: the same noise, no information."""
+    """GTPO with the entropies randomly permuted among the tokens of the group: the same values without information."""
 
     name: ClassVar[str] = "gtpo_random"
     signal: Signal = "random"
@@ -38,7 +38,7 @@ class GTPORandom(Control):
 
 @dataclass(frozen=True, kw_only=True)
 class GTPOSurprisal(Control):
-    """GTPO with the sampled token's surprisal ``-log pi_old`` in place of the entropy."""
+    """GTPO with the surprisal ``-log pi_old`` of the sampled token instead of the entropy."""
 
     name: ClassVar[str] = "gtpo_surprisal"
     signal: Signal = "surprisal"

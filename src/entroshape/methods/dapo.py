@@ -14,12 +14,12 @@ from entroshape.methods.grpo import GRPO
 class DAPO(FailurePunished, GRPO):
     """Decoupled Clip and Dynamic Sampling Policy Optimization.
 
-    GRPO's advantages of rewards that are -1 instead of 0 for failures (so that overlong punishments add to the same
-    scale), trained with ``epsilon_low=0.2``, ``epsilon_high=0.28`` and one mean over all tokens of the batch. Dynamic
-    sampling is the engine's part; DAPO's overlong punishment is ``overlong=SoftOverlong(max_length=..., cache=...)``.
+    GRPO's advantages, but with reward -1 instead of 0 for failures (so that overlong punishments are on the same
+    scale), trained with ``epsilon_low=0.2``, ``epsilon_high=0.28`` and the mean over all tokens of the batch. Dynamic
+    sampling is done by the engine. DAPO's overlong punishment is ``overlong=SoftOverlong(max_length=..., cache=...)``.
 
     Raises:
-        ValueError: an option out of range, naming it.
+        ValueError: an option is out of range; the message names it.
 
     Example:
         >>> import torch

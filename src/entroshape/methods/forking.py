@@ -1,4 +1,4 @@
-"""DAPO on forking tokens: the loss runs over the highest-entropy tokens alone (arXiv 2506.01939)."""
+"""DAPO on forking tokens: the loss includes only the tokens with the highest entropy (arXiv 2506.01939)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from entroshape.rollouts import Rollouts
 
 @dataclass(frozen=True, kw_only=True)
 class ForkingTokens(DAPO):
-    """DAPO with the loss, and its token count, restricted to the tokens whose entropy is in the top 20 % of the batch.
+    """DAPO with the loss, and its token count, restricted to the tokens with the top 20 % of entropies in the batch.
 
     Raises:
-        ValueError: an option out of range, naming it.
+        ValueError: an option is out of range; the message names it.
 
     Example:
         >>> import torch
@@ -34,7 +34,7 @@ class ForkingTokens(DAPO):
     name: ClassVar[str] = "dapo_forking"
 
     quantile: float = 0.2
-    """Share of the batch's tokens that the loss keeps. Tokens that tie with the last one are kept too."""
+    """Share of the batch's tokens that the loss includes. Tokens that tie with the last of them are included too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

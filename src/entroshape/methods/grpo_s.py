@@ -21,18 +21,19 @@ SequenceRatio = Literal["sequence_arithmetic", "sequence_geometric"]
 
 @dataclass(frozen=True, kw_only=True)
 class GRPOS(EntropyShaped):
-    """GRPO-S: correct responses with a high mean entropy earn more, confident wrong ones lose more.
+    """GRPO-S: successes with high mean entropy gain more, failures with low mean entropy lose more.
 
-    With ``Hbar_k`` a response's mean entropy (Eq. 8) and ``n`` successes, ``m`` failures (Eq. 9)::
+    With ``Hbar_k`` the mean entropy of a completion (Eq. 8) and ``n`` successes, ``m`` failures (Eq. 9)::
 
         r+_i =  beta1 * r_i + beta2 * n * Hbar_i     / sum_k Hbar_k         for successes
         r-_j = -beta1       - beta2 * m * (1/Hbar_j) / sum_k (1/Hbar_k)     for failures
 
-    normalised over the responses and trained with the sequence ratio and the mean over responses (Eq. 10, 11).
-    An empty response has no entropy: it keeps the neutral weight 1 and the others are compared without it.
+    The shaped rewards are normalised over completions, and trained with the sequence ratio and the mean over
+    completions (Eq. 10, 11). An empty completion has no entropy: it keeps the neutral weight 1, and the others are
+    compared without it.
 
     Raises:
-        ValueError: an option out of range, naming it.
+        ValueError: an option is out of range; the message names it.
 
     Example:
         >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 1.0, 0.0]), entropies=torch.tensor([[1.0], [3.0], [2.0]]),
@@ -50,11 +51,11 @@ class GRPOS(EntropyShaped):
     """Weight of the entropy term. 0 gives GRPO's advantages with the sequence ratio."""
 
     sequence_entropy_mean: Mean = "arithmetic"
-    """A response's entropy from its tokens': ``"arithmetic"`` (Eq. 8) or ``"geometric"`` (Appendix C)."""
+    """Mean of the token entropies of a completion: ``"arithmetic"`` (Eq. 8) or ``"geometric"`` (Appendix C)."""
 
     ratio: SequenceRatio = "sequence_arithmetic"
-    """A response's importance ratio: the arithmetic mean of the token ratios (Eq. 11) or the geometric one (Appendix
-    C)."""
+    """Importance ratio of a completion: the arithmetic mean of the token ratios (Eq. 11) or the geometric mean
+    (Appendix C)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +66,7 @@ class GRPOS(EntropyShaped):
 
     @property
     def surrogate(self) -> ClippedSurrogate:
-        """Eq. 10: sequence ratio, mean over responses."""
+        """Eq. 10: sequence ratio, mean over completions."""
         return ClippedSurrogate(
             ratio=self.ratio,
             epsilon_low=self.epsilon_low,

@@ -19,22 +19,22 @@ from entroshape.methods.shaping import EntropyShaped
 from entroshape.rollouts import Rollouts
 
 INDEPENDENT: dict[Axis, int | None] = {"column": 1, "row": 0, "matrix": None}
-"""The dimension along which tokens are compared with nobody elsewhere."""
+"""For each axis, the dimension along which tokens are independent of each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GTPO(EntropyShaped):
-    """Group Token Policy Optimization: uncertain tokens of right answers earn more, confident mistakes lose more.
+    """Group Token Policy Optimization: uncertain tokens of successes gain more, confident tokens of failures lose more.
 
-    Shaped rewards (Eq. 3, 5), with the sums over the ``d_t`` (``h_t``) live responses of the same outcome::
+    Shaped rewards (Eq. 3, 5), with sums over the ``d_t`` (``h_t``) live completions of the same outcome::
 
         r+_{i,t} =  alpha1 * r_i + alpha2 * d_t * H_{i,t}     / sum_k H_{k,t}         for successes
         r-_{j,t} = -alpha1       - alpha2 * h_t * (1/H_{j,t}) / sum_k (1/H_{k,t})     for failures
 
-    normalised to advantages by Eq. 6 and trained with the token ratio and the token mean (Eq. 7).
+    They are normalised to advantages by Eq. 6, and trained with the token ratio and the token mean (Eq. 7).
 
     Raises:
-        ValueError: an option out of range, naming it.
+        ValueError: an option is out of range; the message names it.
 
     Example:
         >>> H = torch.tensor([[1.0, 3.0], [3.0, 1.0], [2.0, 2.0], [2.0, 6.0]])

@@ -1,4 +1,4 @@
-"""Options and steps that the two entropy-shaped methods (GTPO and GRPO-S) share."""
+"""Common options and steps of the entropy-shaped methods, GTPO and GRPO-S."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from entroshape.credit.sets import set_ids
 from entroshape.methods.base import FailurePunished, Scope
 from entroshape.rollouts import Rollouts
 
-_OF_THE_COMPARISON = (
+_COMPARISON_OPTIONS = (
     "axis",
     "comparison_scope",
     "entropy_clip",
@@ -30,17 +30,17 @@ Signal = Literal["entropy", "surprisal", "random", "uniform"]
 
 @dataclass(frozen=True, kw_only=True)
 class EntropyShaped(FailurePunished):
-    """What GTPO and GRPO-S have in common: how entropies are prepared, compared and normalised."""
+    """Base class of GTPO and GRPO-S: prepares, compares and normalises entropies."""
 
     normalization: Normalization = "zero_filled"
-    """What Eq. 6 averages over: ``"zero_filled"``, ``"joint"`` or ``"within"`` (degenerate: does not learn the
-    outcome)."""
+    """The tokens that Eq. 6 averages over: ``"zero_filled"``, ``"joint"`` or ``"within"`` (degenerate: does not learn
+    the outcome)."""
 
     comparison_scope: Scope = "group"
-    """Whose entropies are compared: those of the prompt's ``"group"``, or of the whole ``"batch"``."""
+    """Completions that are compared: those of the prompt's ``"group"``, or of the whole ``"batch"``."""
 
     normalization_scope: Scope = "group"
-    """Over which responses shaped rewards are normalised: ``"group"`` or ``"batch"``."""
+    """Completions over which shaped rewards are normalised: ``"group"`` or ``"batch"``."""
 
     mean: Mean = "arithmetic"
     """The mean of a comparison set: ``"arithmetic"`` (Eq. 3, 5, 9) or ``"geometric"`` (Appendix C)."""
@@ -52,11 +52,12 @@ class EntropyShaped(FailurePunished):
     """Entropies are clamped below at this many nats, so that ``1 / H`` is finite."""
 
     signal: Signal = "entropy"
-    """What is compared: ``"entropy"``; or a control: ``"surprisal"`` (``-log pi_old`` of the sampled token),
-    ``"random"`` (the entropies permuted among the tokens of the comparison scope), ``"uniform"`` (every weight 1)."""
+    """Quantity that weights are computed from: ``"entropy"``, or for controls ``"surprisal"`` (``-log pi_old`` of the
+    sampled token), ``"random"`` (the entropies permuted among the tokens of the comparison scope) or ``"uniform"``
+    (all weights 1)."""
 
     gate: bool = True
-    """Give advantage 0 to normalisation sets that are all right or all wrong, instead of normalising entropy noise."""
+    """Give advantage 0 to one-outcome normalisation sets, instead of scaling their entropy noise to unit variance."""
 
     epsilon_low: float = 0.2
     """The importance ratio is clipped below at ``1 - epsilon_low``."""
@@ -77,7 +78,7 @@ class EntropyShaped(FailurePunished):
             self._check_clip()
         if self.signal == "uniform":
             self._check_uniform()
-        _ = self.surrogate  # its bounds are checked where they are used
+        _ = self.surrogate  # checks the clipping bounds
 
     def _check_clip(self) -> None:
         if not (isinstance(self.entropy_clip, tuple | list) and len(self.entropy_clip) == 2):
@@ -90,10 +91,10 @@ class EntropyShaped(FailurePunished):
         object.__setattr__(self, "entropy_clip", (low, high))
 
     def _check_uniform(self) -> None:
-        """Where every weight is 1, options of the comparison would be ignored."""
+        """Refuses options of the comparison, which would be ignored because all weights are 1."""
         for option in fields(self):
             value = getattr(self, option.name)
-            if option.name in _OF_THE_COMPARISON and value != option.default:
+            if option.name in _COMPARISON_OPTIONS and value != option.default:
                 raise ValueError(
                     f"{option.name} has no effect with signal='uniform'; expected {option.default!r}, got {value!r}"
                 )
@@ -112,25 +113,25 @@ class EntropyShaped(FailurePunished):
         return rollouts.group if scope == "group" else torch.zeros_like(rollouts.group)
 
     def _signal(self, rollouts: Rollouts, generator: torch.Generator | None) -> Tensor:
-        """``[B, T]`` what is compared, before :meth:`_positive`."""
+        """``[B, T]`` quantity that is compared, before :meth:`_positive`."""
         self._require(rollouts)
         if self.signal == "uniform":
             return torch.ones((), device=rollouts.mask.device).expand(rollouts.mask.shape)
         source = rollouts.logprobs if self.signal == "surprisal" else rollouts.entropies
-        assert source is not None  # _require has seen to it
+        assert source is not None  # checked by _require
         if self.signal != "random":
             return source
         return permuted_within(source, rollouts.mask, self._sets(rollouts, self.comparison_scope), generator)
 
     def _positive(self, signal: Tensor) -> Tensor:
-        """Some of the signal, clipped and floored; anything where it is masked out."""
+        """The signal, or a block of it, clipped and floored. Masked-out values are arbitrary."""
         values = -signal if self.signal == "surprisal" else signal
         if self.entropy_clip is not None:
             values = values.clamp(*self.entropy_clip)
         return values.clamp(min=self.entropy_floor)
 
     def _normalized(self, shaped: Tensor, mask: Tensor, success: Tensor, rollouts: Rollouts) -> tuple[Tensor, Tensor]:
-        """``[B, T]`` advantages of shaped rewards, and ``[B]`` which responses are gated."""
+        """``[B, T]`` advantages of shaped rewards, and ``[B]`` bool, which completions are gated."""
         sets = self._sets(rollouts, self.normalization_scope)
         advantages = normalized_advantages(shaped, mask, success, sets, normalization=self.normalization)
         gated = one_outcome(success, mask.any(dim=1), sets) & self.gate
@@ -138,7 +139,7 @@ class EntropyShaped(FailurePunished):
 
 
 def permuted_within(values: Tensor, mask: Tensor, sets: Tensor, generator: torch.Generator | None) -> Tensor:
-    """``[B, T]`` values permuted at random among the live tokens of each set: same numbers, no information."""
+    """``[B, T]`` values, randomly permuted among the live tokens of each set."""
     token_sets = set_ids(sets)[0][:, None].expand_as(mask)[mask]
     order = torch.randperm(token_sets.numel(), generator=generator).to(mask.device)
     shuffled = order[torch.argsort(token_sets[order], stable=True)]
