@@ -1,6 +1,7 @@
 """A rollout for verl that samples with transformers on a CPU, one request at a time. For tests alone."""
 
 import os
+from collections import Counter
 
 import ray
 import torch
@@ -20,24 +21,29 @@ class Server:
         torch.set_num_threads(1)
         self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
         self.end = AutoTokenizer.from_pretrained(path).eos_token_id
-        self.limit, self.step = limit, 0
-        self.generator = torch.Generator().manual_seed(seed)
+        self.limit, self.seed = limit, seed
+        self.step, self.asked = 0, Counter()
 
     def update(self, weights, step):
         self.model.load_state_dict(weights)
-        self.step = step or 0
+        self.step, self.asked = step or 0, Counter()
+
+    def draws(self, prompt_ids):
+        """The random numbers of one request: the same in whatever order requests come, and after a resume."""
+        prompt = tuple(map(int, prompt_ids))
+        self.asked[prompt] += 1
+        return torch.Generator().manual_seed(hash((self.seed, self.step, self.asked[prompt], *prompt)))
 
     @torch.no_grad()
     def generate(self, request_id, prompt_ids, sampling_params, **ignored):
         temperature = sampling_params.get("temperature", 1.0)
         ids, past, tokens, logprobs = torch.tensor([list(prompt_ids)]), None, [], []
+        generator = self.draws(prompt_ids)
         for _ in range(sampling_params.get("max_tokens") or self.limit):
             output = self.model(ids, past_key_values=past, use_cache=True)
             past = output.past_key_values
             log_p = (output.logits[0, -1].float() / (temperature or 1.0)).log_softmax(-1)
-            token = (
-                int(torch.multinomial(log_p.exp(), 1, generator=self.generator)) if temperature else int(log_p.argmax())
-            )
+            token = int(torch.multinomial(log_p.exp(), 1, generator=generator)) if temperature else int(log_p.argmax())
             tokens.append(token)
             logprobs.append(float(log_p[token]))
             ids = torch.tensor([[token]])
