@@ -71,7 +71,7 @@ def test_a_model_that_padding_moves_whatever_its_positions_is_warned_of_and_prom
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(speed, "_moves_with_padding", lambda model: True)
-    with pytest.warns(UserWarning, match="LlamaForCausalLM says of a token depends on how far its prompt is padded"):
+    with pytest.warns(UserWarning, match="output of LlamaForCausalLM depends on the amount of prompt padding"):
         trainer = trained(tmp_path, "rotary")
     assert len({tuple(batch["prompt_ids"].shape) for batch in trainer.micro_batches}) == 1
     assert len({tuple(batch["completion_ids"].shape) for batch in trainer.micro_batches}) > 1

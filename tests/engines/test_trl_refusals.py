@@ -109,7 +109,7 @@ def test_a_group_relative_punishment_needs_the_lengths_of_cut_responses(tmp_path
         if kind == "soft":
             tiny_config(tmp_path, method_options=method_options, mask_truncated_completions=True)
         else:
-            with pytest.raises(ValueError, match="mask_truncated_completions=True leaves the group-relative"):
+            with pytest.raises(ValueError, match="mask_truncated_completions=True hides the longest"):
                 tiny_config(tmp_path, method_options=method_options, mask_truncated_completions=True)
 
 

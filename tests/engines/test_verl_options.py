@@ -265,7 +265,7 @@ REJECTION = {"algorithm.rollout_correction.rollout_rs": "token_k1"}
 
 @pytest.mark.parametrize("punished", [DAPO_MANAGER, {"algorithm.entroshape.overlong": {"kind": "group_relative"}}])
 def test_lengths_are_not_judged_where_tokens_are_rejected(punished):
-    with pytest.raises(ValueError, match="rollout_rs='token_k1' takes rejected tokens out"):
+    with pytest.raises(ValueError, match="rollout_rs='token_k1' removes rejected tokens"):
         planned(**punished, **REJECTION)
     assert planned(**REJECTION)
 

@@ -54,7 +54,7 @@ def rows_to_gather(output: Mapping[str, Any], needs: frozenset[str], *, every: b
 
 
 def join_rows(parts: Sequence[Rows], pad_token_id: int) -> Rows:
-    """Rounds of rows one below the other, padded to the longest."""
+    """Concatenates rounds of rows, padded to the longest."""
     if len(parts) == 1:
         return parts[0]
     joined = {}
@@ -89,7 +89,7 @@ def take_rows(rows: Rows, index: Tensor | slice, *, multiple: int = 1, cut_promp
 
 
 def local_slice(accelerator: Accelerator, total: int) -> slice:
-    """Which of ``total`` gathered rows are this rank's."""
+    """The rows of this rank among ``total`` gathered rows."""
     share = total // accelerator.num_processes
     return slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
 
@@ -159,7 +159,7 @@ class SampledBatch:
         )
 
     def record(self, credit: Credit, *, step: int, update: int) -> StepRecord:
-        """What is left for people to look at."""
+        """The record of the step for logging and viewing."""
         return StepRecord(
             step=step,
             update=update,
@@ -188,14 +188,14 @@ class SampledBatch:
 
 
 def sampling_figures(rounds: Sequence[SampledBatch], method: Method) -> dict[str, float]:
-    """Figures over everything that was sampled, kept or not."""
+    """Metrics over all sampled completions, including those of replaced groups."""
     rewards = torch.cat([batch.rewards for batch in rounds])
     tokens, cut = (torch.cat([batch.rows[name] for batch in rounds]) for name in ("sampled_tokens", "cut"))
     return sampling_metrics(rewards, method.is_success(rewards), tokens, cut)
 
 
 def join_batches(batches: Sequence[SampledBatch], pad_token_id: int) -> SampledBatch:
-    """Rounds one below the other, with group ids kept apart."""
+    """Concatenates rounds, with distinct group ids."""
     groups, offset = [], 0
     for batch in batches:
         groups.append(batch.group + offset)

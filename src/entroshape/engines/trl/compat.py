@@ -1,4 +1,4 @@
-"""What the engine stands on in TRL, what it refuses there, and the check that its credit really reached the loss.
+"""The TRL interfaces that the engine depends on, the settings that it refuses, and a check that its credit was used.
 
 A TRL that moved a seam is refused with a sentence, instead of training plain GRPO in silence.
 """
@@ -91,7 +91,7 @@ MODEL_INPUTS = (
     "mm_token_type_ids",
     "image_position_ids",
 )
-"""What TRL passes to the model besides tokens and their mask, where a model takes images."""
+"""Inputs that TRL passes to models with images, in addition to tokens and mask."""
 
 
 ONLY_IN_TRLS_LOSS = {
@@ -100,7 +100,7 @@ ONLY_IN_TRLS_LOSS = {
     "entropy_coef": 0.0,
     "use_adaptive_entropy": False,
 }
-"""Settings of TRL's own loss that a loss of ours does not read, and their neutral values."""
+"""Settings of TRL's loss that our loss does not use, with their neutral values."""
 
 
 def check_seams(trainer: type = GRPOTrainer) -> None:
@@ -121,7 +121,7 @@ def check_attributes(present: Iterable[str]) -> None:
     if missing:
         raise ImportError(
             f"entroshape relies on GRPOTrainer.{missing[0]}, but TRL {__version__} does not have it. "
-            f"Supported: {SUPPORTED}. Install that, or look for a newer entroshape."
+            f"Supported: {SUPPORTED}. Install a supported version, or upgrade entroshape."
         )
 
 
@@ -142,8 +142,8 @@ def check_effect(settings: Mapping[str, Any], method: Method) -> None:
         expected["beta"] = (0.0, f"{own} without a KL term")
     if settings["mask_truncated_completions"] and isinstance(method.overlong, GroupRelativeOverlong):
         raise ValueError(
-            "mask_truncated_completions=True leaves the group-relative overlong punishment without the longest "
-            "responses, whose lengths it judges the others by; expected False"
+            "mask_truncated_completions=True hides the longest completions from the group-relative overlong "
+            "punishment, which needs their lengths; expected False"
         )
     for name, (value, reason) in expected.items():
         given = settings[name]
@@ -198,7 +198,7 @@ def check_refillable(dataset: Any, *, environments: bool) -> None:
 # --- what TRL's loss, logs and buffers read -------------------------------------------------------------------------
 
 SHAPED = "shaped_by_entroshape"
-"""The mark on a micro-batch whose advantages are ours."""
+"""Key that marks a micro-batch with our advantages."""
 
 NOT_SHAPED = (
     "the advantages of this step were not computed by entroshape: something (a compiler of trainers such as "
@@ -261,7 +261,7 @@ def tokens_of(inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor, int]:
 
 
 def model_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model takes besides tokens and their mask."""
+    """Model inputs other than tokens and mask."""
     return {name: inputs.get(name) for name in MODEL_INPUTS}
 
 

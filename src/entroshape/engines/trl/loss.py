@@ -1,4 +1,4 @@
-"""GRPO-S's loss with the arithmetic sequence ratio (Eq. 10, 11), which TRL does not have. Tensors in, tensors out."""
+"""GRPO-S's loss with the arithmetic sequence ratio (Eq. 10, 11), which TRL does not have, as a pure function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from entroshape.credit.surrogate import ClippedSurrogate
 
 
 def loss_mask(inputs: Mapping[str, Any]) -> Tensor:
-    """``[B, T]`` 0/1: the tokens that TRL's losses, and ours, run over."""
+    """``[B, T]`` 0/1, the tokens that the losses, TRL's and ours, include."""
     mask: Tensor = inputs["completion_mask"]
     return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
 

@@ -1,4 +1,4 @@
-"""The sampling policy's entropies and log-probabilities: where they come from, and the recorder of the sampler."""
+"""The sampling policy's entropies and log-probabilities: their sources, and the recorder of the sampler."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Sources:
     """Where the sampling policy's entropies and log-probabilities come from, given what TRL does anyway."""
 
     recorded: bool
-    """They are read off the logits while sampling."""
+    """Whether they are recorded from the logits during sampling."""
 
     recorded_old_logprobs: bool
-    """The recorded log-probabilities stand in for TRL's scoring pass."""
+    """Whether the recorded log-probabilities replace TRL's scoring pass."""
 
 
 def chosen_sources(entropy_source: str, old_logprobs: str, *, watchable: bool, scores_old_logprobs: bool) -> Sources:
@@ -48,8 +48,8 @@ def chosen_sources(entropy_source: str, old_logprobs: str, *, watchable: bool, s
             )
     if old_logprobs == "sampler" and not scores_old_logprobs:
         raise ValueError(
-            "old_logprobs='sampler' would have no effect: every batch serves one optimizer step, so TRL needs no old "
-            "log-probabilities; leave it at 'recompute'"
+            "old_logprobs='sampler' would have no effect: each batch is used for one optimizer update, so TRL needs "
+            "no old log-probabilities; leave it at 'recompute'"
         )
     wanted = entropy_source == "sampler" or (entropy_source == "auto" and not scores_old_logprobs)
     instead = old_logprobs == "sampler"
@@ -58,7 +58,7 @@ def chosen_sources(entropy_source: str, old_logprobs: str, *, watchable: bool, s
 
 @dataclass(kw_only=True)
 class Observed:
-    """What is seen of one round while TRL samples and scores it."""
+    """Data observed in one round while TRL samples and scores it."""
 
     recorder: SamplerRecorder | None = None
     """Of the sampling, if it was recorded."""
@@ -166,7 +166,7 @@ class SamplerRecorder:
         self._logits = output.logits[:, -1].detach().clone()
 
     def _finish(self, tokens: Tensor) -> None:
-        """Takes down what is held of the last logits, now that the tokens drawn from them are known."""
+        """Records the log-probabilities and entropies of the last logits, once the tokens drawn from them are known."""
         if self._logits is None:
             return
         if len(tokens) != len(self._logits):  # not a run per token; :meth:`stacked` will say so
@@ -177,7 +177,7 @@ class SamplerRecorder:
         self._logits = None
 
     def stacked(self, prompt_ids: Tensor, completion_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """What was recorded, beside the tokens that were sampled.
+        """Returns what was recorded, aligned with the sampled tokens.
 
         Args:
             prompt_ids: ``[B, P]``, padded on the left.
@@ -199,8 +199,8 @@ class SamplerRecorder:
         if not self._belongs(prompt_ids, completion_ids, live, used):
             shapes = sorted({len(column) for column in self._fed})
             raise RuntimeError(
-                f"sampling ran the model {len(self._fed)} times on batches of {shapes}, where one run a token "
-                f"on {len(live)} rows of {used} tokens was expected; set entropy_source='scoring' for a pass of its own"
+                f"sampling ran the model {len(self._fed)} times on batches of {shapes}; expected one run per token "
+                f"on {len(live)} rows of {used} tokens. Set entropy_source='scoring' to use a separate pass"
             )
         empty = torch.zeros(len(live), 0, device=live.device)
         columns = (torch.stack(own[:used], dim=1) if used else empty for own in (self._logprobs, self._entropies))

@@ -142,8 +142,8 @@ def count_positions(policy: Any, reference: Any | None) -> bool:
     if not _moves_with_padding(policy):
         return True
     warnings.warn(
-        f"what {type(policy).__name__} says of a token depends on how far its prompt is padded, so log-probabilities "
-        "of training differ from those of sampling; prompts of one length have no padding",
+        f"the output of {type(policy).__name__} depends on the amount of prompt padding, so log-probabilities in "
+        "training differ from those in sampling. Use prompts of equal length, which need no padding",
         stacklevel=2,
     )
     return False
@@ -151,7 +151,7 @@ def count_positions(policy: Any, reference: Any | None) -> bool:
 
 @torch.no_grad()
 def _moves_with_padding(model: Any) -> bool:
-    """Whether log-probabilities of a short row change by more than rounding if it is padded on the left."""
+    """Whether left padding changes the log-probabilities of a short row by more than rounding."""
     vocabulary = model.config.get_text_config().vocab_size
     row = (torch.arange(1, TOKENS + 1, device=next(model.parameters()).device) % vocabulary)[None]
     mask = torch.ones_like(row)

@@ -34,7 +34,7 @@ compat.check_seams()
 
 
 class ShapedGRPOTrainer(GRPOTrainer):
-    """``GRPOTrainer`` with fine-grained credit.
+    """``GRPOTrainer`` with the credit of an entroshape method.
 
     Args:
         args: a :class:`ShapedGRPOConfig`: GRPOConfig's settings, the method, and dynamic sampling.
@@ -165,7 +165,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
 
     @torch.no_grad()
     def _score(self, output: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """A pass of its own over this rank's rows: log-probabilities and entropies, both ``[B, T]``."""
+        """A separate pass over this rank's rows: log-probabilities and entropies, both ``[B, T]``."""
         return self._evaluate_tokens(self.model, output, batch_size=self.args.per_device_train_batch_size)[:2]
 
     def _evaluate_tokens(self, model: Any, inputs: dict[str, Any], **options: Any) -> tuple[Tensor, Tensor, Any]:
@@ -174,7 +174,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
             model, *compat.tokens_of(inputs), compute_entropy=True, **compat.model_inputs(inputs), **options
         )
 
-    # --- credit: where all responses of the step are in sight -------------------------------------------------------
+    # --- credit, from all completions of the step -------------------------------------------------------------------
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:

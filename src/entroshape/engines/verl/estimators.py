@@ -36,8 +36,8 @@ def estimator(name: str) -> Estimator:
         handoff = handed()
         if handoff is None:
             raise RuntimeError(
-                f"algorithm.adv_estimator={name} needs what verl gives no estimator: the sampling policy's entropies "
-                f"and the raw outcomes. Set trainer.v1.trainer_mode={TRAINER_MODE}, with trainer.use_v1=True"
+                f"algorithm.adv_estimator={name} needs the sampling policy's entropies and the raw outcomes, "
+                f"which verl does not pass on. Set trainer.v1.trainer_mode={TRAINER_MODE}, with trainer.use_v1=True"
             )
         real = handoff.real
         if index is None or len(index) != len(real) or len(response_mask) != len(real):
@@ -67,7 +67,7 @@ def register_estimators() -> None:
     """
     for name in ESTIMATORS:
         if name in ADV_ESTIMATOR_REGISTRY:
-            raise RuntimeError(f"verl has an estimator {name!r} of its own; entroshape would replace it")
+            raise RuntimeError(f"verl already has an estimator named {name!r}; entroshape would replace it")
         register_adv_est(name)(estimator(name))
 
 

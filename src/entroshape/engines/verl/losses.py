@@ -85,7 +85,7 @@ def register_losses() -> None:
     for ratio in get_args(Ratio):
         name = loss_mode(ratio)
         if name in POLICY_LOSS_REGISTRY:
-            raise RuntimeError(f"verl has a policy loss {name!r} of its own; entroshape would replace it")
+            raise RuntimeError(f"verl already has a policy loss named {name!r}; entroshape would replace it")
         register_policy_loss(name)(policy_loss(ratio))
 
 

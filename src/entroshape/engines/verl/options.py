@@ -55,9 +55,9 @@ WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
         (False,),
         f"{_CREDIT} from the raw outcome, so a KL term in the rewards would be lost; use {ACTOR}use_kl_loss=True",
     ),
-    "algorithm.use_pf_ppo": ((False,), f"{_CREDIT} for the responses as they are, without resampling them by reward"),
+    "algorithm.use_pf_ppo": ((False,), f"{_CREDIT} of the sampled completions, which must not be resampled by reward"),
     "critic.enable": ((False,), f"{_CREDIT} without a critic's values"),
-    "trainer.use_v1": ((True,), f"trainer.v1.trainer_mode={TRAINER_MODE} is a mode of the trainer V1"),
+    "trainer.use_v1": ((True,), f"trainer.v1.trainer_mode={TRAINER_MODE} requires the V1 trainer"),
     f"{ACTOR}clip_ratio": ((0.2,), f"{_LOSS}; set algorithm.entroshape.epsilon_low and epsilon_high"),
     f"{ACTOR}clip_ratio_c": ((3.0,), f"{_LOSS}, which has no dual clip"),
     f"{ACTOR}loss_scale_factor": ((None,), f"{_LOSS}, which divides by tokens or responses"),
@@ -167,7 +167,7 @@ def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Met
         return method, outcome_key
     if method.overlong is not None:
         raise ValueError(
-            f"overlong responses would be punished twice: by {buffer} and by algorithm.entroshape.overlong; set "
+            f"overlong completions would be punished twice: by {buffer} and by algorithm.entroshape.overlong; set "
             f"{buffer}.enable=False, or drop the latter"
         )
     if (
@@ -175,8 +175,8 @@ def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Met
         and _select(config, "algorithm.filter_groups.metric") == "reward"
     ):
         raise ValueError(
-            f"algorithm.filter_groups.metric='reward' has the punishment of {buffer} in it, so groups of one outcome "
-            "would pass for mixed ones; set it to acc"
+            f"algorithm.filter_groups.metric='reward' includes the punishment of {buffer}, so one-outcome groups "
+            "would look mixed; set it to acc"
         )
     factor = _select(config, f"{buffer}.penalty_factor")
     if factor != 1:
@@ -192,8 +192,8 @@ def _check_lengths(config: Any, method: Method) -> None:
     rejection = _select(config, "algorithm.rollout_correction.rollout_rs")
     if rejection is not None and method.overlong is not None:
         raise ValueError(
-            f"algorithm.rollout_correction.rollout_rs={rejection!r} takes rejected tokens out of responses, and "
-            f"{type(method.overlong).__name__} then judges their lengths wrongly; set it to null, or punish none"
+            f"algorithm.rollout_correction.rollout_rs={rejection!r} removes rejected tokens from completions, so "
+            f"{type(method.overlong).__name__} would use wrong lengths; set it to null, or remove the overlong option"
         )
 
 

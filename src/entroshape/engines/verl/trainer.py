@@ -112,8 +112,8 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
     missing = sorted(set(wanted) - set(data.keys()))
     if missing:
         raise RuntimeError(
-            f"verl's TransferQueue has no {', '.join(missing)} of these responses, which the credit of {made.method!r} "
-            "and its metrics need"
+            f"verl's TransferQueue is missing {', '.join(missing)}, which the credit of {made.method!r} and its "
+            "metrics need"
         )
     extra = data.pop("extra_fields").tolist() if made.outcome_key else None
     padded = data.to_padded_tensor()
@@ -140,8 +140,8 @@ def outcomes(extra: list[Any], key: str | None, real: Tensor) -> Tensor:
         said = fields.get("reward_extra_info", {}) if isinstance(fields, dict) else {}
         if key not in said:
             raise ValueError(
-                f"algorithm.entroshape.outcome_key={key!r}: the reward function said nothing of that name about "
-                f"response {row}, only {', '.join(map(str, said)) or 'nothing'}"
+                f"algorithm.entroshape.outcome_key={key!r}: the reward function returned no such key for "
+                f"completion {row}; it returned {', '.join(map(str, said)) or 'nothing'}"
             )
         values[row] = float(said[key])
     return values
@@ -170,7 +170,7 @@ def _check_single_outputs(keys: list[str], real: Tensor) -> None:
         session = key.rsplit("_", 1)[0]
         if bool(real[row]) and session in sessions:
             raise ValueError(
-                f"the agent loop gave several outputs for one session ({key}); entroshape compares responses, so an "
-                "agent loop must give one output a session"
+                f"the agent loop returned several outputs for one session ({key}); entroshape compares completions, so "
+                "an agent loop must return one output per session"
             )
         sessions.add(session)
