@@ -157,8 +157,8 @@ def test_settings_that_are_the_methods_already_are_left_alone():
     [
         ("clip_ratio_high", 0.3, "algorithm.entroshape.epsilon_high"),
         ("clip_ratio_low", 0.1, "algorithm.entroshape.epsilon_low"),
-        ("loss_agg_mode", "seq-mean-token-sum-norm", "decided by the method"),
-        ("policy_loss.loss_mode", "gspo", "decided by the method"),
+        ("loss_agg_mode", "seq-mean-token-sum-norm", "set by the method"),
+        ("policy_loss.loss_mode", "gspo", "set by the method"),
     ],
 )
 def test_an_objective_of_the_users_own_is_refused_with_where_to_set_it(name, value, hint):
@@ -253,7 +253,7 @@ FILTER = {"algorithm.filter_groups.enable": True, "algorithm.filter_groups.metri
 
 
 def test_groups_are_not_filtered_by_a_reward_with_a_punishment_in_it():
-    with pytest.raises(ValueError, match=r"filter_groups\.metric='reward' has the punishment.*set it to acc"):
+    with pytest.raises(ValueError, match=r"filter_groups\.metric='reward' includes the punishment.*set it to acc"):
         planned(**DAPO_MANAGER, **FILTER)
     assert planned(**DAPO_MANAGER, **FILTER | {"algorithm.filter_groups.metric": "acc"})
     assert planned(**DAPO_MANAGER, **FILTER | {"algorithm.filter_groups.enable": False})
