@@ -209,7 +209,7 @@ def test_an_answer_that_changes_the_scorer_changes_no_later_verdict(make_pool):
     assert pool.score([job(POISON), job("wrong")])[1] == 1.0, "the poison works, where a process is shared"
 
 
-def forged(reply, times="range(1)"):
+def forged(reply, times="range(1)", then=""):
     """Writes to every file that is open: to the connection on which the scores go, among them."""
     code = f"""
 import os
@@ -219,6 +219,7 @@ for _ in {times}:
             os.write(descriptor, {reply!r})
         except OSError:
             pass
+{then}
 """
     return f"exec({code!r})"
 
@@ -233,8 +234,8 @@ def test_a_forged_reply_that_is_no_score_costs_its_own_point(pool, reply):
 
 
 def test_an_answer_that_is_evaluated_can_give_itself_any_score_and_no_other_answer(pool):
-    # A known limit, which docs/tasks.md states.
-    own = forged(b'{"score": 0.5, "answer": null, "large": false}\n')
+    # A known limit, which docs/tasks.md states. The process ends, so that no second reply follows the forged one.
+    own = forged(b'{"score": 0.5, "answer": null, "large": false}\n', then="os._exit(0)")
     assert pool.score([{**job(own), "alone": True}, job("x"), job("y")]) == [0.5, 1.0, 0.0]
 
 
