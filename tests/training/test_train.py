@@ -126,7 +126,7 @@ def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_go
     assert main(["train", *SMALL, *options, "--save-every=1", "--output=out"]) == 1
     said = capsys.readouterr().err
     why = "reward function 'failing_rewards:fails_later' raised KeyError: 'the fifth call'"
-    assert f"entroshape: scoring failed at step 4: {why}. Checkpoints" in said
+    assert f"entroshape: scoring failed at step 4: {why}. You can resume" in said
     assert "Traceback" not in said
     run = RunDirectory.open("out")
     assert run.latest_checkpoint().name == "checkpoint-6"  # two updates per step, three whole steps
