@@ -65,7 +65,7 @@ def logprob_and_entropy(
 
 
 def entropy(logits: Tensor, *, temperature: float = 1.0, chunk: int | None = None) -> Tensor:
-    """Entropy alone, in nats, of ``softmax(logits / temperature)``: what a sampler records at every step.
+    """Entropy of ``softmax(logits / temperature)`` in nats, as a sampler records it at every step.
 
     Args:
         logits: ``[..., V]``; detached.

@@ -2,5 +2,5 @@
 
 import lazy_loader
 
-# The names are those of __init__.pyi, imported when they are used: counting and reporting need NumPy alone.
+# The names in __init__.pyi are imported on first use: metrics and reports need only NumPy.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -174,7 +174,7 @@ class SampledBatch:
         )
 
     def chosen(self, index: Tensor, group_size: int, **how: Any) -> SampledBatch:
-        """The rows at ``index``, whole groups one after the other, numbered anew; taken as :func:`take_rows` does."""
+        """The rows at ``index``, whole groups one after the other, renumbered; taken as by :func:`take_rows`."""
         picked = index.tolist()
         return SampledBatch(
             rows=take_rows(self.rows, index, **how),

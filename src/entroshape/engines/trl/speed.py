@@ -22,7 +22,7 @@ from entroshape.engines.trl.batch import LEFT_PADDED, Rows, take_rows
 # --- the output layer in tiles --------------------------------------------------------------------------------------
 
 TRITON = ("cuda", "xpu")
-"""Devices on which TRL has a kernel of its own, which is left alone."""
+"""Devices for which TRL has its own kernel, which is not replaced."""
 
 CHANGES_LOGITS = (
     "final_logit_softcapping",

@@ -36,7 +36,7 @@ class Handoff:
     """Of the ``random`` control's permutation."""
 
     rollouts: Rollouts | None = None
-    """Back: what the method saw, real rows alone."""
+    """Returned: the method's input, without padding rows."""
 
     credit: Credit | None = None
     """Back: what it made of them."""

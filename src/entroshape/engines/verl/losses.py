@@ -72,7 +72,7 @@ def _normalizer(mode: str, mask: Tensor, info: dict[str, Any]) -> float | Tensor
     if count is None:
         count = mask.sum() if mode == "token-mean" else mask.any(dim=1).sum()
         return count.clamp(min=1)
-    # A mini-batch may be without a token for the loss, such as one of padding rows alone: its loss is 0.
+    # A mini-batch may have no tokens for the loss, for example only padding rows: its loss is 0.
     return max(count, 1) / info.get("dp_size", 1)
 
 

@@ -1,7 +1,7 @@
 """Loaded by verl in every process, through its ``verl.plugins`` entry point: registers what entroshape has.
 
 ``import verl`` stays as light as it was: registration waits until verl imports the module that holds the registry.
-verl notes a plug-in's own failure at the level DEBUG and goes on without it. So a failure in here is logged as an
+verl logs a plug-in's own failure at the level DEBUG and continues without it. So a failure in here is logged as an
 error, whoever catches it, and what can fail is imported where that is done; the trainer mode is there if the rest is.
 """
 
@@ -39,7 +39,7 @@ def failed(where: str, error: Exception) -> ImportError:
 
 
 def loudly(register: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
-    """``register``, whose failure says whose it is and how to go on, in the log and in what is raised."""
+    """Wraps ``register`` so that its errors name entroshape and say how to continue, in the log and when raised."""
 
     def hook(module: ModuleType) -> None:
         try:

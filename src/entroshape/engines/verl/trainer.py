@@ -148,7 +148,7 @@ def outcomes(extra: list[Any], key: str | None, real: Tensor) -> Tensor:
 
 
 def restrict_loss(batch: Any, handoff: Handoff) -> None:
-    """Where a method trains on some tokens alone, makes the loss and its token count run over these."""
+    """If a method trains on only some tokens, restricts the loss and its token count to them."""
     assert handoff.credit is not None  # the caller has seen to it
     assert handoff.rollouts is not None
     if torch.equal(handoff.credit.loss_mask, handoff.rollouts.mask):
