@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from entroshape.tasks import Verdict, load_task
+from entroshape.tasks import Task, Verdict, load_task
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,18 @@ def test_a_task_without_answers_gives_its_rewards(task):
 def test_a_task_with_answers_gives_both(task):
     knowing = replace(task, reward=rewards, verdicts=verdicts)
     assert knowing.verify(["?"] * 3, ["yes", "no", ""]) == [Verdict(1.0, "yes"), Verdict(0.0, "no"), Verdict(0.0, None)]
+
+
+def test_a_task_of_verdicts_alone_derives_its_reward_and_follows_when_they_are_replaced(task):
+    fields = {"name": "mine", "train": task.train, "test": task.test, "max_completion_length": 8}
+    derived = Task(verdicts=verdicts, **fields)
+    assert derived.reward(["?"] * 2, ["yes", "no"], target=[1, 2]) == [1.0, 0.0]
+    assert (derived.reward.__name__, derived.verify(["?"], ["yes"])) == ("verdicts", [Verdict(1.0, "yes")])
+    half = replace(derived, verdicts=lambda prompts, completions, **columns: [Verdict(0.5, None)] * len(completions))
+    assert (half.reward(["?"], ["yes"]), half.verify(["?"], ["yes"])) == ([0.5], [Verdict(0.5, None)])
+    assert replace(derived, reward=rewards, verdicts=None).reward is rewards
+    with pytest.raises(ValueError, match="reward of task 'mine' must be a function with a __name__; got None"):
+        Task(**fields)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,20 @@ VerdictFunction = Callable[..., list[Verdict]]
 """``verdicts(prompts, completions, **columns)``, one verdict per completion."""
 
 
+@dataclass(frozen=True)
+class VerdictReward:
+    """The reward function of a task that gives only verdicts, under the name of the function that gives them."""
+
+    verdicts: VerdictFunction
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__name__", getattr(self.verdicts, "__name__", "verdicts"))
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[float]:
+        """The rewards, one per completion."""
+        return [verdict.reward for verdict in self.verdicts(prompts, completions, **columns)]
+
+
 TokenKinds = Callable[[str, Sequence[str]], list[str]]
 """``token_kinds(prompt, tokens)``: the kind of each token of a completion, such as ``"operator"`` or ``"copy"``."""
 
@@ -55,9 +69,10 @@ class Task:
     test: Dataset
     """Held-out problems with the same columns. None of them is in ``train``."""
 
-    reward: RewardFunction
+    reward: RewardFunction = None  # type: ignore[assignment] # __post_init__ sets it
     """``reward(prompts, completions, **columns) -> list[float]`` in ``[0, 1]``. Completions are plain strings or
-    conversations (``[{"role": "assistant", "content": ...}]``). Every column has one value per completion."""
+    conversations (``[{"role": "assistant", "content": ...}]``). Every column has one value per completion. If it is not
+    given, it is derived from ``verdicts``. Give both if the rewards alone take less work; they must then be equal."""
 
     max_completion_length: int
     """Default limit of a completion, in tokens."""
@@ -82,6 +97,8 @@ class Task:
                 raise ValueError(f"{split} of task {self.name!r} lacks the column {sorted(missing)[0]!r}")
         if not len(self.test):
             raise ValueError(f"test of task {self.name!r} has no rows")
+        if self.verdicts is not None and (self.reward is None or isinstance(self.reward, VerdictReward)):
+            object.__setattr__(self, "reward", VerdictReward(self.verdicts))
         if not callable(self.reward) or not hasattr(self.reward, "__name__"):
             raise ValueError(f"reward of task {self.name!r} must be a function with a __name__; got {self.reward!r}")
         check_integer("max_completion_length", self.max_completion_length, minimum=1)
