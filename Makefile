@@ -21,9 +21,10 @@ test: lint types ## Set up, then lint, check types and run all tests and doctest
 test-fast: $(VENV)/.test ## Run the tests that need no training run, browser or process of their own (a minute on 2 cores)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS)
 
-torture: $(VENV)/.test ## Attack the package: kills, hostile answers and text, wrong inputs, tensors; into docs/reliability.md (20 minutes on 2 cores)
+torture: $(VENV)/.test $(VENV_VERL)/.test ## Attack the package: kills, hostile completions and text, wrong inputs, tensors; into docs/reliability.md (20 minutes on 2 cores)
 	ENTROSHAPE_TORTURE=full ENTROSHAPE_FIGURES=docs/reliability OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest -n 2 --dist loadfile --durations=20 tests/torture $(ARGS)
+	ENTROSHAPE_FIGURES=$(CURDIR)/docs/reliability OMP_NUM_THREADS=1 $(VENV_VERL)/bin/python -m pytest tests/engines_verl/test_kill.py
 	$(BIN)/python scripts/reliability.py
 
 test-verl: $(VENV_VERL)/.test ## Set up .venv-verl, then run the tests of the verl engine in it (minutes)
