@@ -30,6 +30,9 @@ TABLES = {
 }
 """The markers in the page, and the beginning of the names of the figures that belong there."""
 
+FIRST = ("tried", "equal", "refused_rightly", "harmful")
+"""Columns that come first, in this order."""
+
 
 def figures(prefix: str) -> dict[str, dict[str, Any]]:
     """The recorded counts whose names begin with ``prefix`` and with no longer one, by what follows it."""
@@ -40,7 +43,8 @@ def figures(prefix: str) -> dict[str, dict[str, Any]]:
 
 def table(recorded: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A Markdown table with a row per record; a sum where every record counts what was tried."""
-    columns = list(dict.fromkeys(name for counts in recorded.values() for name in counts))
+    found = dict.fromkeys(name for counts in recorded.values() for name in counts)
+    columns = sorted(found, key=lambda name: (name not in FIRST, FIRST.index(name) if name in FIRST else 0))
     heads = ["", *(name.replace("_", " ") for name in columns)]
     rows = [
         [label.replace("_", " "), *(_cell(counts.get(name)) for name in columns)] for label, counts in recorded.items()
