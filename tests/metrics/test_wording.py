@@ -99,7 +99,7 @@ def test_the_pages_show_in_a_browser_what_the_terminal_says(run, comparison, bro
 @needs_browser
 def test_the_viewer_writes_tokens_as_the_terminal_does(browser, tmp_path):
     run = RunDirectory.create(tmp_path / "run")
-    run.write_config({})
+    run.write_config({"task": "countdown", "method": "gtpo"})
     values = [*GRID, 0.0]
     row = {
         "step": 1, "group": 0, "prompt": "?", "completion": "a", "tokens": ["a"] * len(values), "token_ids": [],

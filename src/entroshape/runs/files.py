@@ -33,7 +33,8 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Writes ``path`` atomically: to a temporary file that is flushed to disk and then renamed over ``path``."""
-    aside = path.with_name(f".{path.name}.aside")
+    # With the process in its name: two processes may write the same file at the same time.
+    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
