@@ -138,5 +138,6 @@ def test_a_step_over_micro_batches_has_the_gradient_of_the_methods_own_surrogate
     norm = torch.nn.utils.get_total_norm([each.grad for each in policy.parameters() if each.grad is not None])
     figure = {name: value[0] if isinstance(value, list) else value for name, value in metrics.items()}
     assert float(figure["grad_norm"]) == pytest.approx(float(norm), rel=1e-4)
-    assert float(figure["actor/pg_loss"]) == pytest.approx(float(loss), rel=1e-4)
+    # Advantages of both signs cancel in the loss, so what is left has the rounding of sums of size 1.
+    assert float(figure["actor/pg_loss"]) == pytest.approx(float(loss), rel=1e-4, abs=1e-6)
     assert float(norm) > 1e-3

@@ -184,7 +184,7 @@ def test_several_outputs_of_a_session_are_refused():
     real = next(row for row, tag in enumerate(batch.tags) if not tag.get("is_padding"))
     key = batch.keys[real]
     batch.keys[1 if real == 0 else 0] = f"{key.rsplit('_', 1)[0]}_1"
-    with pytest.raises(ValueError, match="one output a session"):
+    with pytest.raises(ValueError, match="one output per session"):
         stepped(batch)
 
 
