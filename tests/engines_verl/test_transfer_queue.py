@@ -193,5 +193,5 @@ def test_a_step_without_entropies_is_refused():
     tq.kv_clear(keys=batch.keys, partition_id=PARTITION)
     fields = [{"rm_scores": torch.zeros(2), "old_log_probs": torch.zeros(2)} for _ in batch.keys]
     tq.kv_batch_put(keys=batch.keys, partition_id=PARTITION, fields=list_of_dict_to_tensordict(fields), tags=batch.tags)
-    with pytest.raises(RuntimeError, match="has no entropy"):
+    with pytest.raises(RuntimeError, match="is missing entropy"):
         stepped(batch)
