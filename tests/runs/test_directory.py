@@ -1,5 +1,8 @@
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -312,3 +315,16 @@ def test_marking_what_is_no_checkpoint_is_refused(run):
 
 def test_the_config_is_plain_yaml(run):
     assert yaml.safe_load(run.config_path.read_text())["task"] == "countdown"
+
+
+def test_what_a_killed_process_left_aside_is_removed_by_the_next_write(tmp_path):
+    run = RunDirectory.create(tmp_path / "run")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = run.path / f".config.yaml.{dead.pid}.aside"
+    other = run.path / f".config.yaml.{os.getppid()}.aside"
+    for file in (left, other):
+        file.write_text("half")
+    run.write_config({"seed": 0})
+    assert not left.exists()
+    assert other.exists()

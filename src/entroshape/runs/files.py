@@ -37,6 +37,7 @@ def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
         try:
             with aside.open("wb") as file:
                 write(file)
@@ -60,6 +61,24 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}{_space(path, error)}") from error
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes what killed processes left aside of ``path``."""
+    for file in path.parent.iterdir():
+        process = file.name.removeprefix(f".{path.name}.").removesuffix(".aside")
+        if file.name == f".{path.name}.{process}.aside" and process.isdigit() and not _is_alive(int(process)):
+            file.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _space(path: Path, error: OSError) -> str:
