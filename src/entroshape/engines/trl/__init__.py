@@ -1,7 +1,4 @@
-"""TRL as the engine: GRPOTrainer with fine-grained credit.
-
-from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
-"""
+"""The methods in TRL: ``ShapedGRPOTrainer`` and ``ShapedGRPOConfig`` replace ``GRPOTrainer`` and ``GRPOConfig``."""
 
 from entroshape.engines.step_record import StepRecord
 from entroshape.engines.trl.config import ShapedGRPOConfig

@@ -1,7 +1,7 @@
 """A step's rollouts: rows across ranks and rounds, the sampled batch, its refilling, and its credit.
 
-Shapes: ``B`` responses, ``P`` prompt positions (padded on the left), ``T`` completion positions (padded on the right).
-Ranks and rounds pad to lengths of their own; here they are brought to one.
+Shapes: ``B`` completions, ``P`` prompt positions (padded on the left), ``T`` completion positions (padded on the
+right). Each rank and each round pads to its own length; the functions here bring them to a common one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LEFT_PADDED = ("prompt_ids", "prompt_mask")
 
 
 def gather_rows(accelerator: Accelerator, rows: Rows, pad_token_id: int) -> Rows:
-    """The rows of all ranks, in rank order, on every rank: ``[B_rank, ...]`` to ``[B, ...]``."""
+    """Gathers the rows of all ranks, in rank order, on every rank: from ``[B_rank, ...]`` to ``[B, ...]``."""
     gathered = {}
-    for name, value in sorted(rows.items()):  # every rank must meet the same collectives in the same order
+    for name, value in sorted(rows.items()):  # all ranks must enter the same collectives in the same order
         if accelerator.num_processes > 1 and value.ndim > 1:
             value = accelerator.pad_across_processes(
                 value, dim=1, pad_index=_padding(name, pad_token_id), pad_first=name in LEFT_PADDED
@@ -41,7 +41,7 @@ def gather_rows(accelerator: Accelerator, rows: Rows, pad_token_id: int) -> Rows
 
 
 def rows_to_gather(output: Mapping[str, Any], needs: frozenset[str], *, every: bool) -> Rows:
-    """What travels between ranks: every per-row tensor of TRL's output, or only what the credit is computed from."""
+    """Selects the tensors to gather: all per-row tensors of TRL's output if ``every``, else those that credit needs."""
     local = len(output["completion_ids"])
     wanted = {"completion_ids", "completion_mask", "tool_mask", "entropies", "sampled_tokens", "cut"}
     wanted |= {"old_per_token_logps", "sampled_logprobs"} if "logprobs" in needs else set()
@@ -54,7 +54,7 @@ def rows_to_gather(output: Mapping[str, Any], needs: frozenset[str], *, every: b
 
 
 def join_rows(parts: Sequence[Rows], pad_token_id: int) -> Rows:
-    """Concatenates rounds of rows, padded to the longest."""
+    """Concatenates the rows of several rounds, padded to the longest."""
     if len(parts) == 1:
         return parts[0]
     joined = {}
@@ -68,13 +68,13 @@ def join_rows(parts: Sequence[Rows], pad_token_id: int) -> Rows:
 
 
 def take_rows(rows: Rows, index: Tensor | slice, *, multiple: int = 1, cut_prompts: bool = True) -> Rows:
-    """The chosen rows, without the columns that no chosen row uses.
+    """The rows at ``index``, without the columns that are padding in all of them.
 
     Args:
         rows: ``[B, ...]`` each.
-        index: which.
-        multiple: widths are rounded up to multiples of this (TRL's ``pad_to_multiple_of``), if they were wider.
-        cut_prompts: whether padding on the left goes, too.
+        index: indices or a slice of rows.
+        multiple: widths are rounded up to multiples of this (TRL's ``pad_to_multiple_of``), but never widened.
+        cut_prompts: whether to remove the left padding of prompts, too.
     """
     chosen = {name: value[index] for name, value in rows.items()}
     used_left = _used(chosen["prompt_mask"].flip(1), multiple) if "prompt_mask" in chosen else 0
@@ -105,7 +105,7 @@ def _widened(value: Tensor, width: int, name: str, pad_token_id: int) -> Tensor:
 
 
 def _used(mask: Tensor, multiple: int) -> int:
-    """How many leading columns hold a 1 anywhere, up to a multiple; at least 1: no tensor is left without columns."""
+    """Number of columns up to the last that holds a 1, rounded up to ``multiple``; at least 1, so none is empty."""
     columns = mask.bool().any(dim=0).nonzero()
     used = int(columns.max()) + 1 if columns.numel() else 1
     return min(math.ceil(used / multiple) * multiple, mask.shape[1])
@@ -113,13 +113,13 @@ def _used(mask: Tensor, multiple: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class SampledBatch:
-    """Scored rollouts of all ranks, before any credit. ``B`` responses."""
+    """Scored rollouts of all ranks, before credit assignment. ``B`` completions."""
 
     rows: Rows
-    """Per-response tensors, each ``[B, ...]``."""
+    """Per-completion tensors, each ``[B, ...]``."""
 
     rewards: Tensor
-    """``[B]`` raw rewards; NaN where no reward function could tell."""
+    """``[B]`` raw rewards; NaN where every reward function returned ``None``."""
 
     rewards_per_function: Tensor
     """``[B, F]``."""
@@ -130,24 +130,24 @@ class SampledBatch:
     prompts: Sequence[Any]
     completions: Sequence[Any]
     extra: Mapping[str, Sequence[Any]]
-    """Columns that reward functions log beside the completions, ``B`` values each."""
+    """Columns that reward functions log with ``log_extra``, ``B`` values each."""
 
     @property
     def mask(self) -> Tensor:
-        """``[B, T]`` bool: a response's own tokens."""
+        """``[B, T]`` bool, the completions' own tokens."""
         mask = self.rows["completion_mask"].bool()
         return mask & self.rows["tool_mask"].bool() if "tool_mask" in self.rows else mask
 
     def informative(self, method: Method) -> Tensor:
-        """``[B]`` bool: responses of groups with both outcomes.
+        """``[B]`` bool: whether the completion's group is mixed.
 
-        A response without a reward does not count, nor one without tokens (masked out because it was cut).
+        Completions without a reward or without tokens (masked because they were cut) are ignored.
         """
         live = ~self.rewards.isnan() & self.mask.any(dim=1)
         return ~one_outcome(method.is_success(self.rewards), live, self.group)
 
     def credit(self, method: Method, generator: torch.Generator) -> Credit:
-        """The method's credit of all ranks' rows; see :func:`entroshape.engines.assignment.assign_known`."""
+        """The method's credit for the rows of all ranks; see :func:`entroshape.engines.assignment.assign_known`."""
         return assign_known(
             method,
             rewards=self.rewards,
@@ -174,7 +174,10 @@ class SampledBatch:
         )
 
     def chosen(self, index: Tensor, group_size: int, **how: Any) -> SampledBatch:
-        """The rows at ``index``, whole groups one after the other, renumbered; taken as by :func:`take_rows`."""
+        """The rows at ``index``, which lists whole groups one after another. Groups are renumbered.
+
+        The options ``how`` are those of :func:`take_rows`.
+        """
         picked = index.tolist()
         return SampledBatch(
             rows=take_rows(self.rows, index, **how),
@@ -195,7 +198,7 @@ def sampling_figures(rounds: Sequence[SampledBatch], method: Method) -> dict[str
 
 
 def join_batches(batches: Sequence[SampledBatch], pad_token_id: int) -> SampledBatch:
-    """Concatenates rounds, with distinct group ids."""
+    """Concatenates the batches of several rounds and gives their groups distinct ids."""
     groups, offset = [], 0
     for batch in batches:
         groups.append(batch.group + offset)
@@ -225,25 +228,25 @@ def sampled_batch(
     extra: Mapping[str, Sequence[Any]],
     prompts_may_differ: bool,
 ) -> SampledBatch:
-    """The batch of all ranks from gathered rows, in which the responses of a prompt lie side by side.
+    """Builds the batch of all ranks from gathered rows, in which the completions of a prompt are adjacent.
 
     Args:
         rows: gathered, ``[B, ...]`` each.
-        rewards_per_function: ``[B, F]``; NaN where a reward function could not tell.
+        rewards_per_function: ``[B, F]``; NaN where a reward function returned ``None``.
         reward_weights: ``[F]``.
-        group_size: responses per prompt.
+        group_size: completions per prompt.
         prompts: as in :class:`SampledBatch`.
-        completions: likewise.
-        extra: likewise.
-        prompts_may_differ: whether the prompts of a group may differ, as where an environment opens each rollout.
+        completions: as in :class:`SampledBatch`.
+        extra: as in :class:`SampledBatch`.
+        prompts_may_differ: whether prompts may differ within a group, which environments can cause.
 
     Raises:
-        RuntimeError: prompts that differ within a group.
-        ValueError: an extra column of another length.
+        RuntimeError: prompts differ within a group.
+        ValueError: an extra column does not have one value per completion.
     """
     total = len(rewards_per_function)
     if not prompts_may_differ and any(prompt != prompts[i - i % group_size] for i, prompt in enumerate(prompts)):
-        raise RuntimeError("TRL no longer lays the responses of a prompt side by side; groups cannot be told apart")
+        raise RuntimeError("TRL no longer keeps the completions of a prompt adjacent; groups cannot be told apart")
     for name, values in extra.items():
         if len(values) != total:
             raise ValueError(f"log_extra({name!r}, ...) must get one value per completion, {total}; got {len(values)}")
@@ -269,19 +272,20 @@ def refilled(
     pad_token_id: int,
     **how: Any,
 ) -> tuple[list[SampledBatch], SampledBatch, int]:
-    """DAPO's dynamic sampling: one-outcome groups are replaced by fresh ones, in lockstep on all ranks.
+    """DAPO's dynamic sampling: replaces one-outcome groups by groups of fresh prompts, in lockstep on all ranks.
 
     Args:
-        first: what the step sampled; it has as many groups as the result.
-        sample: ``sample(missing, round)`` gives fresh groups of other prompts, at least one.
-        method: says what a success is.
-        group_size: responses per prompt.
-        max_refills: rounds, at most.
-        pad_token_id: of the tokenizer.
-        **how: rows are taken, as in :func:`take_rows`.
+        first: the batch that the step sampled. The result has the same number of groups.
+        sample: ``sample(missing, round)`` returns at least one group of fresh prompts.
+        method: defines success.
+        group_size: completions per prompt.
+        max_refills: maximum number of rounds after the first.
+        pad_token_id: the tokenizer's padding token.
+        **how: options of :func:`take_rows`.
 
     Returns:
-        All rounds, the batch to train on, and how many of its groups still have one outcome: a warning says so.
+        All rounds, the batch to train on, and the number of its groups that still have one outcome. If there are any,
+        a warning is issued.
     """
     rounds, pool = [first], first
     wanted = int(first.group.max()) + 1

@@ -1,6 +1,6 @@
 """The TRL interfaces that the engine depends on, the settings that it refuses, and a check that its credit was used.
 
-A TRL that moved a seam is refused with a sentence, instead of training plain GRPO in silence.
+A version of TRL in which a seam has moved is refused with an explanation; it would otherwise silently train plain GRPO.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "training_step": ("model", "inputs", "num_items_in_batch"),
     "log": ("logs", "start_time"),
 }
-"""Methods of ``GRPOTrainer`` that are overridden or called, and the parameters that are relied on."""
+"""Methods of ``GRPOTrainer`` that are overridden or called, and the parameters that we rely on."""
 
 ATTRIBUTES = (
     "_buffered_inputs",
@@ -77,7 +77,7 @@ ATTRIBUTES = (
 """Attributes of a built ``GRPOTrainer`` that are read or written."""
 
 ATTRIBUTES_IN_TRAINING = ("current_gradient_accumulation_steps", "router_aux_loss_coef")
-"""Those that it may only have once it trains, or with a router."""
+"""Attributes that exist only during training, or only for models with a router."""
 
 MODEL_INPUTS = (
     "pixel_values",
@@ -104,7 +104,7 @@ ONLY_IN_TRLS_LOSS = {
 
 
 def check_seams(trainer: type = GRPOTrainer) -> None:
-    """Raise ``ImportError`` if ``trainer`` lacks a seam, or one has lost a parameter that is relied on."""
+    """Raises ``ImportError`` if ``trainer`` lacks a seam, or a seam lacks a parameter that we rely on."""
     for name, parameters in SEAMS.items():
         check_seam(
             f"GRPOTrainer.{name}",
@@ -116,7 +116,7 @@ def check_seams(trainer: type = GRPOTrainer) -> None:
 
 
 def check_attributes(present: Iterable[str]) -> None:
-    """Raise ``ImportError`` if a built trainer, whose attributes are ``present``, lacks one that is relied on."""
+    """Raises ``ImportError`` if an attribute that we rely on is not among those ``present`` on a trainer."""
     missing = sorted(set(ATTRIBUTES) - set(present))
     if missing:
         raise ImportError(
@@ -129,7 +129,7 @@ def check_attributes(present: Iterable[str]) -> None:
 
 
 def check_effect(settings: Mapping[str, Any], method: Method) -> None:
-    """Raise ``ValueError`` if one of GRPOConfig's ``settings`` would have no effect with this method."""
+    """Raises ``ValueError`` if one of GRPOConfig's ``settings`` would have no effect with this method."""
     replaced = "the method computes the advantages"
     expected: dict[str, tuple[Any, str]] = {
         "scale_rewards": ("group", replaced),
@@ -152,10 +152,10 @@ def check_effect(settings: Mapping[str, Any], method: Method) -> None:
 
 
 def check_full_distribution(settings: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` if GRPOConfig's ``settings`` would sample from another distribution than the policy's."""
+    """Raises ``ValueError`` if GRPOConfig's ``settings`` would not sample from the policy's full distribution."""
     neutral = VLLM_NEUTRAL if settings["use_vllm"] else NEUTRAL
     for name in ("top_p", "top_k", "min_p", "repetition_penalty"):
-        # Left at None, transformers takes its own default for top_k: 50.
+        # If top_k is None, transformers uses its own default, 50.
         unset = (None,) if name == "min_p" else ()
         if settings[name] not in (*neutral[name], *unset):
             raise ValueError(f"{name} must be {neutral[name][0]!r}, got {settings[name]!r}: {ANOTHER_POLICY}")
@@ -167,13 +167,13 @@ def check_full_distribution(settings: Mapping[str, Any]) -> None:
 
 
 def check_generation_config(config: Any, overrides: Any) -> None:
-    """Raise ``ValueError`` if the model's own ``generation_config`` would change the sampling policy.
+    """Raises ``ValueError`` if the model's own ``generation_config`` would change the sampling policy.
 
-    transformers fills what TRL leaves unset from there, and hub models do set it.
+    transformers takes from it whatever TRL leaves unset, and models on the hub do set such values.
 
     Args:
         config: the model's ``generation_config``; ``None`` if it has none.
-        overrides: TRL's own, whose set values win.
+        overrides: TRL's generation config. Values set there take precedence.
     """
     for name, neutral in NEUTRAL.items():
         value = getattr(config, name, None)
@@ -186,7 +186,7 @@ def check_generation_config(config: Any, overrides: Any) -> None:
 
 
 def check_refillable(dataset: Any, *, environments: bool) -> None:
-    """Raise ``ValueError`` if one-outcome groups cannot be refilled from the train dataset."""
+    """Raises ``ValueError`` if one-outcome groups cannot be refilled from the train dataset."""
     if not hasattr(dataset, "__len__"):
         raise ValueError(
             "dynamic_sampling needs a train_dataset with a length, got an iterable one; set dynamic_sampling=False"
@@ -195,30 +195,30 @@ def check_refillable(dataset: Any, *, environments: bool) -> None:
         raise ValueError("dynamic_sampling does not support images or environments yet; set dynamic_sampling=False")
 
 
-# --- what TRL's loss, logs and buffers read -------------------------------------------------------------------------
+# --- data that TRL's loss, logs and buffers read --------------------------------------------------------------------
 
 SHAPED = "shaped_by_entroshape"
 """Key that marks a micro-batch with our advantages."""
 
 NOT_SHAPED = (
-    "the advantages of this step were not computed by entroshape: something (a compiler of trainers such as "
-    "Unsloth, or another patch of GRPOTrainer) replaced the methods that it overrides, so this would be plain GRPO. "
+    "the advantages of this step were not computed by entroshape: something (a trainer compiler such as Unsloth, or "
+    "another patch of GRPOTrainer) replaced the methods that entroshape overrides, so this would be plain GRPO. "
     "Train without it."
 )
 
 
 def hand_over(output: dict[str, Any], batch: SampledBatch, credit: Credit, mine: slice) -> None:
-    """Puts this rank's rows of the credit where TRL's loss looks for it.
+    """Writes this rank's rows of the credit into TRL's output, where TRL's loss reads them.
 
     Args:
-        output: TRL's, which is changed.
-        batch: of all ranks.
-        credit: of all ranks.
+        output: TRL's output; changed in place.
+        batch: the batch of all ranks.
+        credit: the credit of all ranks.
         mine: this rank's rows.
     """
     width = output["completion_ids"].shape[1]
     advantages = credit.advantages[mine]
-    # TRL takes both shapes, and logs clipped responses where a response has one advantage, clipped tokens elsewhere.
+    # TRL takes both shapes: with [B] it logs the share of clipped completions, with [B, T] that of clipped tokens.
     output["advantages"] = advantages[:, :width] if advantages.ndim == 2 else advantages
     if not torch.equal(credit.loss_mask, batch.mask):
         output["tool_mask"] = credit.loss_mask[mine][:, :width].to(output["completion_mask"].dtype)
@@ -229,7 +229,7 @@ def hand_over(output: dict[str, Any], batch: SampledBatch, credit: Credit, mine:
 
 
 def relog(logs: MutableMapping[str, Any], batch: SampledBatch, credit: Credit, reward_names: Sequence[str]) -> None:
-    """TRL's table of completions, with the rows that were trained on and their advantages (means over tokens)."""
+    """Fills TRL's table of completions with the rows that were trained on and their mean advantages over tokens."""
     tokens = batch.mask.sum(dim=1).clamp(min=1)
     advantages = credit.per_token(batch.mask).advantages.sum(dim=1) / tokens
     columns: dict[str, Sequence[Any]] = {"prompt": batch.prompts, "completion": batch.completions}
@@ -247,14 +247,14 @@ def relog(logs: MutableMapping[str, Any], batch: SampledBatch, credit: Credit, r
 
 
 def scored(rewards: Tensor | None) -> Tensor:
-    """The rewards of a round; ``RuntimeError`` if TRL did not score it where it is watched."""
+    """The rewards of a round. Raises ``RuntimeError`` if TRL did not compute them in the method that we override."""
     if rewards is None:
         raise RuntimeError(f"TRL {__version__} did not score the rollouts through GRPOTrainer._calculate_rewards")
     return rewards
 
 
 def tokens_of(inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor, int]:
-    """Prompts and completions side by side ``[B, P + T]``, their mask, and ``T``: as TRL's scoring pass takes them."""
+    """The arguments of TRL's scoring pass: prompts with completions ``[B, P + T]``, their mask, and ``T``."""
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
     return ids, mask, inputs["completion_ids"].size(1)
@@ -266,13 +266,13 @@ def model_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class ShapingGuard(TrainerCallback):
-    """Stops a run as soon as an optimizer step was made without our advantages in the loss."""
+    """Stops a run as soon as an optimizer step is made without our advantages in the loss."""
 
     def __init__(self) -> None:
         self._losses = 0
 
     def passed(self, inputs: Mapping[str, Tensor]) -> None:
-        """Note a micro-batch that reached the loss; ``RuntimeError`` if its advantages are not ours."""
+        """Counts a micro-batch that reached the loss; raises ``RuntimeError`` if its advantages are not ours."""
         if SHAPED not in inputs:
             raise RuntimeError(NOT_SHAPED)
         self._losses += 1
@@ -285,15 +285,15 @@ class ShapingGuard(TrainerCallback):
 
 
 class OptimizerTimer(TrainerCallback):
-    """Counts the optimizer's step, which transformers makes outside ``training_step``, as updating."""
+    """Counts the optimizer step, which transformers makes outside ``training_step``, as updating."""
 
     def __init__(self, clock: PhaseClock) -> None:
         self._clock, self._started = clock, 0.0
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-        """The optimizer is about to step."""
+        """Starts timing the optimizer step."""
         self._started = time.perf_counter()
 
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
-        """The optimizer has stepped."""
+        """Adds the time of the optimizer step."""
         self._clock.seconds["updating"] += time.perf_counter() - self._started

@@ -24,10 +24,11 @@ class ShapedGRPOConfig(GRPOConfig):
     """``GRPOConfig`` with a credit-assignment method.
 
     The method sets the loss: ``loss_type``, ``importance_sampling_level``, ``epsilon`` and ``epsilon_high``. Settings
-    that the method replaces, or with which entropies would not be those of the sampling policy, are refused.
+    that the method replaces are refused, and so are settings that would sample from a different distribution than the
+    one that the entropies describe.
 
     Raises:
-        ValueError: a setting is invalid; the message names it, what was expected and why.
+        ValueError: a setting is invalid; the message names it and says what was expected and why.
     """
 
     method: str = field(
@@ -109,7 +110,7 @@ class ShapedGRPOConfig(GRPOConfig):
 
     @property
     def arithmetic_ratio(self) -> bool:
-        """Whether the method's loss is not TRL's: Eq. 11's arithmetic mean of the token ratios."""
+        """Whether the method needs our own loss, with the arithmetic mean of the token ratios (Eq. 11)."""
         return self.credit_method.surrogate.ratio == "sequence_arithmetic"
 
     def _take_loss_from_method(self) -> None:
@@ -128,7 +129,7 @@ class ShapedGRPOConfig(GRPOConfig):
             setattr(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``TrainingArguments.to_dict``, with the method as its name and options."""
+        """As ``TrainingArguments.to_dict``, with the method given by name and options."""
         out = super().to_dict()
         out["method"] = self.credit_method.name
         out["method_options"] = method_options(self.credit_method)

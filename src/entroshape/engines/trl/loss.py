@@ -1,4 +1,4 @@
-"""GRPO-S's loss with the arithmetic sequence ratio (Eq. 10, 11), which TRL does not have, as a pure function."""
+"""GRPO-S's loss with the arithmetic sequence ratio (Eq. 10, 11), which TRL lacks, as a pure function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from entroshape.credit.surrogate import ClippedSurrogate
 
 
 def loss_mask(inputs: Mapping[str, Any]) -> Tensor:
-    """``[B, T]`` 0/1, the tokens that the losses, TRL's and ours, include."""
+    """``[B, T]`` 0/1, the tokens that are included in the loss, TRL's or ours."""
     mask: Tensor = inputs["completion_mask"]
     return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
 
@@ -28,25 +28,26 @@ def sequence_loss(
     gather: Callable[[Tensor], Tensor],
     add_up: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, dict[str, float]]:
-    """The surrogate of one micro-batch, and what TRL's own loss would log, under TRL's names.
+    """The loss of one micro-batch, and the metrics that TRL's own loss would log, under TRL's names.
 
-    Every micro-batch of an update has the same number of responses, so the mean of their losses is the update's.
+    All micro-batches of an update have the same number of completions, so the mean of their losses is the loss of the
+    update.
 
     Args:
-        surrogate: the method's.
-        logprobs: ``[B, T]`` under the policy being trained.
-        entropies: ``[B, T]`` nats, likewise.
-        aux_loss: a router's, if the model has one.
-        inputs: TRL's micro-batch: ``advantages`` ``[B]``, masks, and where there are any ``old_per_token_logps``
-            ``[B, T]`` and ``importance_sampling_ratio`` (``[B, 1]`` or ``[B, T]``, between vLLM and the policy).
-        aux_weight: of the router's loss; ``None`` without one.
-        gather: the values of all ranks.
-        add_up: the sum over all ranks.
+        surrogate: the method's surrogate.
+        logprobs: ``[B, T]`` log-probabilities under the policy being trained.
+        entropies: ``[B, T]`` entropies of that policy in nats.
+        aux_loss: the router's loss, if the model has a router.
+        inputs: TRL's micro-batch: ``advantages`` ``[B]``, masks and, if present, ``old_per_token_logps`` ``[B, T]`` and
+            ``importance_sampling_ratio`` (``[B, 1]`` or ``[B, T]``, between vLLM and the policy).
+        aux_weight: weight of the router's loss; ``None`` without a router.
+        gather: gathers a tensor from all ranks.
+        add_up: sums a tensor over all ranks.
     """
     mask = loss_mask(inputs)
     advantages = inputs["advantages"]
     if "importance_sampling_ratio" in inputs:
-        # The objective is linear in the advantage, so a response's mean correction scales it.
+        # The objective is linear in the advantage, so the completion's mean correction can scale it.
         correction = (inputs["importance_sampling_ratio"] * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
         advantages = advantages * correction
     old_logprobs = inputs.get("old_per_token_logps", logprobs.detach())

@@ -1,4 +1,4 @@
-"""The sampling policy's entropies and log-probabilities: their sources, and the recorder of the sampler."""
+"""Entropies and log-probabilities of the sampling policy: where they come from, and how sampling is recorded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from entroshape.credit.entropy import logprob_and_entropy
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where the sampling policy's entropies and log-probabilities come from, given what TRL does anyway."""
+    """Sources of the sampling policy's entropies and log-probabilities."""
 
     recorded: bool
     """Whether they are recorded from the logits during sampling."""
@@ -26,16 +26,16 @@ class Sources:
 
 
 def chosen_sources(entropy_source: str, old_logprobs: str, *, watchable: bool, scores_old_logprobs: bool) -> Sources:
-    """The cheapest sources that the settings allow.
+    """Chooses the cheapest sources that the settings allow.
 
     Args:
         entropy_source: ``"auto"``, ``"sampler"`` or ``"scoring"``.
         old_logprobs: ``"recompute"`` or ``"sampler"``.
-        watchable: whether sampling is one call of transformers' ``generate``, whose logits can be seen.
-        scores_old_logprobs: whether TRL makes an old-log-probability pass, which gives entropies for free.
+        watchable: whether sampling is one call of transformers' ``generate``, so that a hook sees its logits.
+        scores_old_logprobs: whether TRL computes old log-probabilities in a pass, which yields entropies for free.
 
     Raises:
-        ValueError: something is to come from the sampler that cannot, or that nothing would use.
+        ValueError: a setting asks for values from the sampler that it cannot provide or that nothing would use.
     """
     for setting, value, default in (
         ("entropy_source", entropy_source, "auto"),
@@ -58,19 +58,19 @@ def chosen_sources(entropy_source: str, old_logprobs: str, *, watchable: bool, s
 
 @dataclass(kw_only=True)
 class Observed:
-    """Data observed in one round while TRL samples and scores it."""
+    """Data observed while TRL samples and scores one round."""
 
     recorder: SamplerRecorder | None = None
-    """Of the sampling, if it was recorded."""
+    """The recorder of the sampler, if it was used."""
 
     rewards: Tensor | None = None
-    """``[B, F]`` of all ranks."""
+    """``[B, F]`` rewards of all ranks."""
 
     entropies: Tensor | None = None
-    """``[B, T]`` of TRL's old-log-probability pass, if it made one."""
+    """``[B, T]`` entropies from TRL's pass over old log-probabilities, if it made one."""
 
     rows: dict[str, Tensor] = field(default_factory=dict)
-    """Per-row facts of this rank, from :func:`sampled_lengths`."""
+    """This rank's results of :func:`sampled_lengths`."""
 
 
 def sampled_lengths(
@@ -79,13 +79,13 @@ def sampled_lengths(
     ends: set[int],
     device: torch.device,
 ) -> dict[str, Tensor]:
-    """``sampled_tokens`` and ``cut``, both ``[B]``: how many tokens the policy wrote, and whether the limit cut it.
+    """``sampled_tokens``, the number of tokens that the policy sampled, and ``cut``, whether the limit cut it; ``[B]``.
 
     Args:
         completion_ids: as sampled, without padding.
-        tool_mask: 1 on the policy's own tokens; ``None``: all are.
-        ends: tokens that end a completion.
-        device: of the result.
+        tool_mask: 1 on the policy's own tokens; ``None`` if all are.
+        ends: ids of the tokens that end a completion.
+        device: where to put the result.
     """
     lengths = [len(ids) for ids in completion_ids] if tool_mask is None else [sum(own) for own in tool_mask]
     return {
@@ -103,10 +103,10 @@ def measured(
     """The sampling policy's ``entropies`` and, where TRL has none, its ``sampled_logprobs``, both ``[B, T]``.
 
     Args:
-        output: TRL's, of this rank.
-        seen: what was observed of the round.
-        needs: of the method. Without a need there is no pass, but what was seen for free is kept.
-        score: a scoring pass over ``output``, made only where nothing else gives what is needed.
+        output: TRL's output for this rank.
+        seen: data observed during the round.
+        needs: :attr:`entroshape.Method.needs`. If it is empty no pass is made, but entropies observed anyway are kept.
+        score: makes a scoring pass over ``output``. Called only if no other source has what the method needs.
     """
     found: dict[str, Tensor] = {}
     has_logprobs = "old_per_token_logps" in output
@@ -115,7 +115,7 @@ def measured(
         own = seen.recorder.stacked(output["prompt_ids"], output["completion_ids"], output["completion_mask"])
     elif needs and not has_logprobs:
         own = score(output)
-    # Without old log-probabilities, the pass that was seen may be the reference model's.
+    # Without old log-probabilities, the observed pass may be the reference model's.
     entropies = own[1] if own is not None else seen.entropies if has_logprobs else None
     if entropies is not None:
         found["entropies"] = entropies.detach().float()
@@ -125,15 +125,15 @@ def measured(
 
 
 class SamplerRecorder:
-    """While active, records of each token that ``model.generate`` samples its log-probability and entropy.
+    """While active, records the log-probability and entropy of each token that ``model.generate`` samples.
 
     A forward hook on the causal language model sees its final logits (after softcapping or scaling, before the
-    temperature) once a token, so recording costs no forward pass. The token that was drawn from them is known when it
-    is fed back, so one token's logits ``[B, V]`` are held until then; else twenty bytes per response and token.
+    temperature) once per token, so recording needs no extra forward pass. The drawn token is known only when it is fed
+    back. Until then the recorder holds the logits ``[B, V]`` of one position, and otherwise 20 bytes per token.
 
     Args:
-        model: the unwrapped causal language model whose ``generate`` will run; for PEFT, the base model.
-        temperature: of the sampling; everything is of ``softmax(logits / temperature)``.
+        model: the unwrapped causal language model that will sample; for PEFT, the base model.
+        temperature: sampling temperature. All values are those of ``softmax(logits / temperature)``.
     """
 
     def __init__(self, model: nn.Module, temperature: float) -> None:
@@ -162,14 +162,14 @@ class SamplerRecorder:
         tokens = (kwargs["input_ids"] if "input_ids" in kwargs else args[0])[:, -1]
         self._finish(tokens)
         self._fed.append(tokens)
-        # A view would hold a whole prompt's logits, and a compiled model writes the next ones into the same buffer.
+        # A view would keep the logits of the whole prompt alive, and a compiled model reuses the buffer.
         self._logits = output.logits[:, -1].detach().clone()
 
     def _finish(self, tokens: Tensor) -> None:
         """Records the log-probabilities and entropies of the last logits, once the tokens drawn from them are known."""
         if self._logits is None:
             return
-        if len(tokens) != len(self._logits):  # not a run per token; :meth:`stacked` will say so
+        if len(tokens) != len(self._logits):  # not one pass per token: :meth:`stacked` will raise
             tokens = self._logits.new_zeros(len(self._logits), dtype=torch.long)
         logprobs, entropies = logprob_and_entropy(self._logits, tokens, temperature=self._temperature)
         self._logprobs.append(logprobs)
@@ -185,12 +185,12 @@ class SamplerRecorder:
             mask: ``[B, T]`` 0/1, the live tokens of the completions.
 
         Returns:
-            Log-probabilities of the completions' tokens and entropies of the distributions that they were drawn from,
-            both ``[B, T]`` float32, in nats; 0 in columns without a live token.
+            Log-probabilities of the tokens and entropies of the distributions that they were drawn from, both
+            ``[B, T]`` float32, in nats; 0 in columns without a live token.
 
         Raises:
-            RuntimeError: if sampling did not run the model once a token on all rows (prefill in chunks, beams,
-            speculation), so that columns and tokens cannot be told to belong together.
+            RuntimeError: sampling did not run the model once per token on all rows (chunked prefill, beams,
+            speculative decoding), so the recorded columns cannot be matched to tokens.
         """
         live = mask.bool()
         used = int(live.sum(dim=1).max())
@@ -208,7 +208,7 @@ class SamplerRecorder:
         return logprobs, entropies
 
     def _belongs(self, prompt_ids: Tensor, completion_ids: Tensor, live: Tensor, used: int) -> bool:
-        """Whether column ``t`` is of token ``t``: sampling feeds the model the token before the one that it samples."""
+        """Whether column ``t`` belongs to token ``t``: the model is fed the token before the one that it samples."""
         runs = min(len(self._fed), used + 1)
         if len(self._entropies) < used or any(len(fed) != len(live) for fed in self._fed[:runs]):
             return False

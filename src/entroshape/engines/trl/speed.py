@@ -1,7 +1,7 @@
-"""Speed, not credit assignment: the same log-probabilities, gradients and figures with less work and less padding.
+"""Speed, not credit assignment: the same log-probabilities, gradients and metrics with less work and less padding.
 
-Four parts, each of which can be left out: the output layer in tiles, micro-batches sorted by length, positions that do
-not depend on padding, and figures of the loss as means over an update's tokens, which sorting makes necessary.
+It has four parts: a tiled output layer, micro-batches sorted by length, positions that do not depend on padding, and
+loss metrics averaged over the tokens of an update, which sorting makes necessary. Each part can be removed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from trl.trainer.utils import FusedCausalLMOutput
 from entroshape.credit.entropy import linear_logprob_and_entropy
 from entroshape.engines.trl.batch import LEFT_PADDED, Rows, take_rows
 
-# --- the output layer in tiles --------------------------------------------------------------------------------------
+# --- the tiled output layer -----------------------------------------------------------------------------------------
 
 TRITON = ("cuda", "xpu")
-"""Devices for which TRL has its own kernel, which is not replaced."""
+"""Devices on which TRL uses its own Triton kernel, which we keep."""
 
 CHANGES_LOGITS = (
     "final_logit_softcapping",
@@ -31,23 +31,23 @@ CHANGES_LOGITS = (
     "lm_head_multiplier",
     "logits_scaling",
 )
-"""Options of a model that change its logits after the output layer."""
+"""Options of a model's configuration that change its logits after the output layer."""
 
 
 def tile_head(model: Any, temperature: float) -> bool:
-    """Lets TRL's fused forward pass of the policy use our tiles, if the model allows it.
+    """Makes TRL's fused forward pass of the policy use our tiles, if the model allows it.
 
     TRL 1.16 never holds ``[B, T, V]`` logits in training. Without its Triton kernel it works on tiles of 4096 x 32,768
-    logits, for prompts and padding too. :func:`linear_logprob_and_entropy` takes smaller tiles, for the tokens of
-    completions alone, and its backward pass leaves out those without a gradient: gated groups, clipped ratios.
+    logits and includes prompts and padding. :func:`linear_logprob_and_entropy` uses smaller tiles on completion tokens
+    only, and its backward pass skips tokens without a gradient (gated groups, clipped ratios).
 
     Args:
-        model: the unwrapped policy. The weights of its output layer must be here when it is used (no FSDP, no
-            DeepSpeed), and nothing may need entropies with a gradient.
-        temperature: of sampling.
+        model: the unwrapped policy. The weights of its output layer must be local (no FSDP, no DeepSpeed), and nothing
+            may need the gradient of the entropies.
+        temperature: sampling temperature.
 
     Returns:
-        Whether it does. It does not where the model changes its logits after the output layer.
+        Whether the tiles are used. They are not if the model changes its logits after the output layer.
     """
     config = model.config.get_text_config()
     if any(getattr(config, name, None) not in (None, 1.0) for name in CHANGES_LOGITS):
@@ -69,12 +69,12 @@ def tile_head(model: Any, temperature: float) -> bool:
 
 
 def _plain(head: Any) -> bool:
-    """An ordinary layer, whose weights are here: not one with an adapter, nor one that is sharded."""
+    """Whether ``head`` is an ordinary linear layer with local weights: no adapter, not sharded."""
     return type(head) is nn.Linear and head.weight.device.type not in TRITON and type(head.weight) is nn.Parameter
 
 
 def _output(hidden: Tensor, head: nn.Linear, labels: Tensor, temperature: float) -> FusedCausalLMOutput:
-    """What TRL's fused forward pass gives: ``[B, T - 1]``, 0 where the label is -100."""
+    """The output of TRL's fused forward pass: ``[B, T - 1]``, 0 where the label is -100."""
     live = labels != -100
     found = linear_logprob_and_entropy(hidden[live], head.weight, labels[live], temperature=temperature, bias=head.bias)
     logprobs, entropies = (value.new_zeros(live.shape).masked_scatter(live, value) for value in found)
@@ -85,7 +85,7 @@ def _output(hidden: Tensor, head: nn.Linear, labels: Tensor, temperature: float)
 
 
 def can_be_taken(rows: Mapping[str, Any]) -> bool:
-    """Whether :func:`take_rows` knows all columns: not of images, nor of tensors over prompt and completion at once."""
+    """Whether :func:`take_rows` can cut all tensors: not those of images or of prompt and completion together."""
     widths = {1, rows["completion_ids"].shape[1]}
     return all(
         value is None
@@ -95,13 +95,13 @@ def can_be_taken(rows: Mapping[str, Any]) -> bool:
 
 
 def by_length(batches: Sequence[Rows], window: int, **how: Any) -> list[Rows]:
-    """The same rows with less padding: sorted by length within each window, each micro-batch cut to its longest row.
+    """Sorts rows by length within each window and cuts each micro-batch to its longest row, to reduce padding.
 
     Args:
-        batches: micro-batches of one size and width, in the order in which they are trained on. What has no rows,
-            numbers and ``None``, stays as it is.
-        window: how many micro-batches make one update, within which it makes no difference which of them holds a row.
-        **how: rows are taken, as in :func:`take_rows`.
+        batches: micro-batches of equal size and width, in training order. Values that are not per row (numbers and
+            ``None``) stay as they are.
+        window: number of micro-batches per update. Within an update, rows can move between micro-batches freely.
+        **how: options of :func:`take_rows`.
     """
     made = []
     for start in range(0, len(batches), window):
@@ -117,22 +117,22 @@ def by_length(batches: Sequence[Rows], window: int, **how: Any) -> list[Rows]:
 # --- positions ------------------------------------------------------------------------------------------------------
 
 TOKENS, PADDING = 6, 5
-"""Of the row that is looked at with and without padding."""
+"""Lengths of the row that is compared with and without padding, and of that padding."""
 
 
 def count_positions(policy: Any, reference: Any | None) -> bool:
-    """Makes the policy (and a reference model) count positions from the mask, if padding changes what it says.
+    """Makes the policy and the reference model derive positions from the mask, if padding changes their output.
 
     TRL passes a mask but no positions to the model. A model with learned absolute positions (GPT-2) then counts
-    padding: a row's log-probabilities would depend on the rows that it is batched with, and differ from those of the
-    policy that sampled, since ``generate`` does count from the mask.
+    padding: the log-probabilities of a row would depend on the rows that it is batched with. They would also differ
+    from those of sampling, because ``generate`` derives positions from the mask.
 
     Args:
-        policy: unwrapped, with its weights here.
-        reference: unwrapped; ``None`` if there is none.
+        policy: the unwrapped policy, with local weights.
+        reference: the unwrapped reference model; ``None`` if there is none.
 
     Returns:
-        Whether padding on the left is known to change nothing.
+        Whether left padding no longer changes the output.
     """
     if not _moves_with_padding(policy):
         return True
@@ -174,23 +174,23 @@ def _from_mask(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
     return args, {**kwargs, "position_ids": (mask.long().cumsum(dim=1) - 1).clamp(min=0)}
 
 
-# --- figures of the loss --------------------------------------------------------------------------------------------
+# --- metrics of the loss --------------------------------------------------------------------------------------------
 
 TOKEN_FIGURES = ("entropy", "kl")
-"""TRL's figures that are means over tokens."""
+"""TRL's metrics that are means over tokens."""
 
 RATIO_FIGURES = ("clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
-"""Those that are means over whatever has an importance ratio: tokens, or responses, as many in each micro-batch."""
+"""TRL's metrics that are means over importance ratios: over tokens, or over completions for sequence ratios."""
 
 
 class TokenMeans:
-    """Holds back the micro-batches' figures until their update is whole.
+    """Averages metrics over the tokens of an update instead of over its micro-batches.
 
-    TRL logs the mean of its micro-batches' means. Where rows are sorted by length, that would count a token of a short
-    response more than one of a long response.
+    TRL logs the mean of the means of its micro-batches. With rows sorted by length, a token of a short completion
+    would then weigh more than a token of a long one.
 
     Args:
-        names: of the figures, keys of TRL's metrics.
+        names: names of the metrics, which are keys of TRL's metrics.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -198,12 +198,12 @@ class TokenMeans:
         self._held: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
 
     def take(self, metrics: MutableMapping[str, list[float]], tokens: float, *, last: bool) -> None:
-        """Takes a micro-batch's figures out of ``metrics``; with the ``last`` of an update, their means go back in.
+        """Moves the metrics of a micro-batch out of ``metrics``, and puts their means back after the ``last`` one.
 
         Args:
-            metrics: TRL's lists, whose last entries are this micro-batch's.
-            tokens: how many tokens of all ranks they are means over.
-            last: whether the update is whole.
+            metrics: TRL's lists. Their last entries belong to this micro-batch.
+            tokens: the number of tokens, over all ranks, that the entries are means over.
+            last: whether this is the last micro-batch of the update.
         """
         for name in self._names:
             held = self._held[name]

@@ -1,8 +1,8 @@
 """ShapedGRPOTrainer: TRL's GRPOTrainer with the credit of an entroshape method.
 
-The seam is ``_generate_and_score_completions``: there all responses of a step exist and none has been shuffled or
-split yet. TRL samples and scores. Entropies are added, one-outcome groups refilled, credit assigned over all ranks at
-once, and the advantages handed back for TRL's own loss.
+The seam is ``_generate_and_score_completions``. At that point all completions of a step exist, and none has been
+shuffled or split. TRL samples and scores; this class adds entropies, refills one-outcome groups, assigns the credit
+over all ranks at once, and hands the advantages back for TRL's own loss.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class ShapedGRPOTrainer(GRPOTrainer):
     Args:
         args: a :class:`ShapedGRPOConfig`: GRPOConfig's settings, the method, and dynamic sampling.
         on_rollouts: called on the main process with the :class:`StepRecord` of every sampled batch.
-        **kwargs: everything that ``trl.GRPOTrainer`` takes.
+        **kwargs: all other arguments of ``trl.GRPOTrainer``.
 
     Raises:
-        ValueError: settings that cannot work together, naming them.
+        ValueError: settings do not work together; the message names them.
 
     Example:
         >>> trainer = ShapedGRPOTrainer(                                                # doctest: +SKIP
@@ -74,7 +74,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
         self._on_rollouts = on_rollouts
         self._clock, self._sampled_tokens = PhaseClock(), 0
         self._round: sampler.Observed | None = None  # while a round of sampling and scoring is under way
-        self._moment = (0, -1)  # after which update the last batch was sampled, and which one of those
+        self._moment = (0, -1)  # updates made when the last batch was sampled, and its index among the batches since
         self._sources = self._choose_sources(args)
         if args.dynamic_sampling:
             compat.check_refillable(self.train_dataset, environments=self.environment_factories is not None)
@@ -113,12 +113,12 @@ class ShapedGRPOTrainer(GRPOTrainer):
         model = self.accelerator.unwrap_model(self.model)
         return model.get_base_model() if hasattr(model, "get_base_model") else model
 
-    # --- one round: TRL samples and scores, and is watched ----------------------------------------------------------
+    # --- one round: TRL samples and scores while a recorder observes it ----------------------------------------------
 
     def _sample(self, inputs: list[dict[str, Any]]) -> tuple[dict[str, Any], Tensor]:
         """TRL's output for this rank's rows, and all ranks' rewards ``[B, F]``.
 
-        The output has also what :func:`sampler.sampled_lengths` and :func:`sampler.measured` give.
+        The output also holds the results of :func:`sampler.sampled_lengths` and :func:`sampler.measured`.
         """
         self._logs["extra"].clear()  # TRL would keep the columns of earlier rounds beside the rows of this one
         self._round = seen = sampler.Observed()
@@ -165,7 +165,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
 
     @torch.no_grad()
     def _score(self, output: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """A separate pass over this rank's rows: log-probabilities and entropies, both ``[B, T]``."""
+        """Log-probabilities and entropies of this rank's rows, both ``[B, T]``, from a separate pass."""
         return self._evaluate_tokens(self.model, output, batch_size=self.args.per_device_train_batch_size)[:2]
 
     def _evaluate_tokens(self, model: Any, inputs: dict[str, Any], **options: Any) -> tuple[Tensor, Tensor, Any]:
@@ -196,13 +196,13 @@ class ShapedGRPOTrainer(GRPOTrainer):
 
     @property
     def _steps_begun(self) -> int:
-        """How many batches the run has sampled, with this one: from where the trainer is, so that a resume agrees."""
+        """Batches sampled so far, including this one; derived from the trainer's state, so that a resume agrees."""
         update, nth = self._moment
         micro_batches = update * self.args.gradient_accumulation_steps
         return math.ceil(micro_batches / (self.args.steps_per_generation * self.num_iterations)) + nth + 1
 
     def _gathered(self, output: dict[str, Any], per_function: Tensor) -> batches.SampledBatch:
-        """The batch of all ranks. Without dynamic sampling only what the credit is computed from travels."""
+        """The batch of all ranks. Without dynamic sampling, only what the credit needs is gathered."""
         rows = batches.rows_to_gather(output, self.method.needs, every=bool(self.args.dynamic_sampling))
         rows = batches.gather_rows(self.accelerator, rows, self._tokenizer.pad_token_id)
         total = len(rows["completion_ids"])
@@ -218,7 +218,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
         )
 
     def _refilled(self, batch: batches.SampledBatch, output: dict[str, Any]) -> tuple[list, Any, dict[str, Any]]:
-        """All rounds, the batch whose one-outcome groups are replaced, and TRL's output with this rank's rows of it."""
+        """All rounds, the batch with its one-outcome groups replaced, and TRL's output with this rank's rows of it."""
         if "num_images" in output:
             raise ValueError("dynamic_sampling does not support prompts with images yet; set dynamic_sampling=False")
         size, (update, nth), wanted = self.num_generations, self._moment, int(batch.group.max()) + 1
@@ -239,7 +239,7 @@ class ShapedGRPOTrainer(GRPOTrainer):
         return rounds, batch, output
 
     def _shape(self, output: dict[str, Any], batch: batches.SampledBatch) -> None:
-        """Assigns the credit of all ranks' rows, hands this rank's to TRL, and logs it."""
+        """Assigns the credit to the rows of all ranks, hands this rank's share to TRL, and logs it."""
         update, entropies = self.state.global_step, batch.rows.get("entropies")
         credit = batch.credit(self.method, credit_generator(credit_seed(self.args.seed, update)))
         compat.hand_over(output, batch, credit, batches.local_slice(self.accelerator, len(batch.group)))
@@ -257,11 +257,11 @@ class ShapedGRPOTrainer(GRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         buffered = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        # A router's loss and an entropy bonus depend on who shares a micro-batch.
+        # A router's loss and an entropy bonus depend on which rows share a micro-batch.
         bound = self.aux_loss_enabled or self._entropy_bonus_enabled or not speed.can_be_taken(inputs)
         if self._buffered_inputs is buffered or not self.model.training or bound:
             return inputs
-        # Boundaries of updates and of generations both lie on multiples of this.
+        # Updates and generations both begin at multiples of this.
         window = math.gcd(self.args.gradient_accumulation_steps, self.args.steps_per_generation)
         self._buffered_inputs = speed.by_length(self._buffered_inputs, window, **self._taking)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
@@ -286,12 +286,12 @@ class ShapedGRPOTrainer(GRPOTrainer):
         return loss / self.current_gradient_accumulation_steps
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch, as in TRL; what it spends beyond sampling, scoring and shaping is the update."""
+        """One micro-batch, as in TRL. Time that is not sampling, scoring or shaping counts as updating."""
         with self._clock.timed("updating"):
             return super().training_step(*args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As in TRL, with the seconds of each phase since the last log and the sampled tokens per second."""
+        """As in TRL, and adds the seconds per phase since the last log and the sampled tokens per second."""
         if self.model.training and self._clock.seconds:
             total = max(self._clock.total, 1e-9)
             self._note({f"seconds_{phase}": spent for phase, spent in self._clock.read().items()})

@@ -1,4 +1,4 @@
-"""verl's advantage estimators: the methods of :data:`entroshape.methods.METHODS`, under verl's signature."""
+"""Advantage estimators for verl: the methods in :data:`entroshape.methods.METHODS` with verl's signature."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Estimator = Callable[..., tuple[Tensor, Tensor]]
 def estimator(name: str) -> Estimator:
     """The estimator that is registered under ``name``.
 
-    Its rewards and entropies come from the trainer mode, not from its arguments: verl gives an estimator no entropies,
-    and rewards that KL terms and punishments may have changed.
+    It takes rewards and entropies from the trainer mode, not from its arguments: verl passes no entropies to an
+    estimator, and the rewards that it passes may include KL terms and punishments.
     """
 
     def estimate(
         token_level_rewards: Tensor, response_mask: Tensor, index: Any = None, config: Any = None, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Advantages and returns (the same), both ``[B, T]``, 0 outside the mask and on padding rows.
+        """Advantages and returns (the same tensor), ``[B, T]``, 0 outside the mask and on padding rows.
 
         Raises:
-            RuntimeError: outside of the trainer mode.
-            ValueError: rows that do not fit what the trainer mode handed over.
+            RuntimeError: the estimator is called outside the trainer mode.
+            ValueError: the number of rows differs from that of the data from the trainer mode.
         """
         handoff = handed()
         if handoff is None:
@@ -60,10 +60,10 @@ def estimator(name: str) -> Estimator:
 
 
 def register_estimators() -> None:
-    """Registers all of :data:`ESTIMATORS` with verl.
+    """Registers all :data:`ESTIMATORS` with verl.
 
     Raises:
-        RuntimeError: verl has an estimator of one of these names itself.
+        RuntimeError: verl already has an estimator with one of these names.
     """
     for name in ESTIMATORS:
         if name in ADV_ESTIMATOR_REGISTRY:

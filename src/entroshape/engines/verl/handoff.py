@@ -1,4 +1,4 @@
-"""What the trainer mode hands to the estimator, which verl calls with neither entropies nor raw outcomes."""
+"""Passes data from the trainer mode to the estimator, which verl calls without entropies and raw outcomes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from entroshape.rollouts import Rollouts
 
 @dataclass(eq=False, kw_only=True)
 class Handoff:
-    """One step's data, on its way there and back. ``B`` rows of the batch, padding rows included, ``T`` positions."""
+    """Data of one step, and its credit. ``B`` rows of the batch including padding rows, ``T`` token positions."""
 
     method: Method
     """The method that the configuration names."""
@@ -24,22 +24,22 @@ class Handoff:
     """``[B]`` raw outcomes."""
 
     real: Tensor
-    """``[B]`` bool: rows that are responses; the others are verl's padding, so that a batch divides evenly."""
+    """``[B]`` bool: whether the row is a completion. verl adds the other rows as padding, to divide batches evenly."""
 
     entropies: Tensor | None
-    """``[B, T]`` nats, of the sampling policy at the sampling temperature."""
+    """``[B, T]`` entropies of the sampling policy in nats, at the sampling temperature."""
 
     logprobs: Tensor | None
     """``[B, T]`` old log-probabilities."""
 
     seed: int
-    """Of the ``random`` control's permutation."""
+    """Seed of the step's credit, which the ``random`` control uses."""
 
     rollouts: Rollouts | None = None
-    """Returned: the method's input, without padding rows."""
+    """Set by the estimator: the method's input, without padding rows."""
 
     credit: Credit | None = None
-    """Back: what it made of them."""
+    """Set by the estimator: the credit of these rollouts."""
 
 
 _current: ContextVar[Handoff | None] = ContextVar("entroshape_handoff", default=None)
@@ -47,7 +47,7 @@ _current: ContextVar[Handoff | None] = ContextVar("entroshape_handoff", default=
 
 @contextmanager
 def handing(handoff: Handoff) -> Iterator[Handoff]:
-    """While active, estimators take their data from ``handoff`` and leave their credit in it."""
+    """While active, estimators read their data from ``handoff`` and write their credit into it."""
     token = _current.set(handoff)
     try:
         yield handoff
@@ -56,5 +56,5 @@ def handing(handoff: Handoff) -> Iterator[Handoff]:
 
 
 def handed() -> Handoff | None:
-    """What has been handed over, if anything."""
+    """The active handoff, if there is one."""
     return _current.get()

@@ -1,4 +1,4 @@
-"""verl's policy losses: :func:`entroshape.credit.surrogate.clipped_surrogate` under verl's signature."""
+"""Policy losses for verl: :func:`entroshape.credit.surrogate.clipped_surrogate` with verl's signature."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def policy_loss(ratio: Ratio) -> PolicyLoss:
         config: Any = None,
         rollout_is_weights: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
-        """Loss of a micro-batch and its diagnostics; all tensors ``[B, T]``.
+        """Loss of a micro-batch and its diagnostics; all tensors are ``[B, T]``.
 
-        The losses of all micro-batches add up, and those of all ranks average, to that of the whole mini-batch.
+        Summed over the micro-batches of a mini-batch and averaged over ranks, it is the loss of the mini-batch.
 
         Raises:
-            ValueError: a ``loss_agg_mode`` that is no method's.
+            ValueError: no method uses this ``loss_agg_mode``.
         """
         total, diagnostics = clipped_surrogate(
             log_prob,
             old_log_prob,
-            # The objective is linear in a weight that is not negative, so it can be taken into the advantage.
+            # The objective is linear in the weight, which is not negative, so the advantage can absorb it.
             advantages if rollout_is_weights is None else advantages * rollout_is_weights,
             response_mask,
             ratio=ratio,
@@ -64,23 +64,23 @@ def _aggregation(mode: str) -> Any:
 
 
 def _normalizer(mode: str, mask: Tensor, info: dict[str, Any]) -> float | Tensor:
-    """What this rank's sum is divided by: verl averages ranks, so the whole mini-batch's count over their number.
+    """The divisor of this rank's sum: the count of the whole mini-batch over the number of ranks, which verl averages.
 
-    Without a mini-batch's count the micro-batch is all there is; rows without tokens then count for nothing.
+    If verl gives no count, it is that of the micro-batch, where rows without tokens do not count.
     """
     count = info.get("batch_num_tokens" if mode == "token-mean" else "global_batch_size")
     if count is None:
         count = mask.sum() if mode == "token-mean" else mask.any(dim=1).sum()
         return count.clamp(min=1)
-    # A mini-batch may have no tokens for the loss, for example only padding rows: its loss is 0.
+    # A mini-batch may have no tokens in the loss, for example if all rows are padding. Its loss is 0.
     return max(count, 1) / info.get("dp_size", 1)
 
 
 def register_losses() -> None:
-    """Registers one loss for each ratio with verl.
+    """Registers one loss per importance ratio with verl.
 
     Raises:
-        RuntimeError: verl has a loss of one of these names itself.
+        RuntimeError: verl already has a loss with one of these names.
     """
     for ratio in get_args(Ratio):
         name = loss_mode(ratio)

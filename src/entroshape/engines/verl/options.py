@@ -1,4 +1,4 @@
-"""What a verl configuration asks for: read, checked, and completed before any worker starts."""
+"""Reads, checks and completes a verl configuration before any worker starts."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from entroshape.engines.full_distribution import ANOTHER_POLICY, VLLM_NEUTRAL
 from entroshape.methods import METHODS, Method, build_method
 
 TRAINER_MODE = "entroshape_sync"
-"""``trainer.v1.trainer_mode``: verl's synchronous trainer with our credit."""
+"""Value of ``trainer.v1.trainer_mode``: verl's synchronous trainer with our credit."""
 
 TAKEN_BY_VERL = ("grpo",)
-"""Names of estimators that verl has itself; ours are registered as ``entroshape_NAME``."""
+"""Names of methods for which verl has its own estimator; ours are registered as ``entroshape_NAME``."""
 
 ESTIMATORS: dict[str, str] = {f"entroshape_{name}" if name in TAKEN_BY_VERL else name: name for name in METHODS}
-"""``algorithm.adv_estimator`` to the name of the method."""
+"""Maps each value of ``algorithm.adv_estimator`` to the name of its method."""
 
 OWN_OPTIONS = ("outcome_key",)
-"""Options under ``algorithm.entroshape`` that are the engine's, beside the method's."""
+"""Options under ``algorithm.entroshape`` that belong to the engine and not to a method."""
 
 SURROGATE_OPTIONS = {
     "epsilon_low": "actor_rollout_ref.actor.clip_ratio_low",
     "epsilon_high": "actor_rollout_ref.actor.clip_ratio_high",
 }
-"""Options of a method that end up in verl's own configuration."""
+"""Options of a method that are written into verl's own configuration."""
 
 AGGREGATIONS = {"token_mean": "token-mean", "sequence_mean": "seq-mean-token-mean"}
-"""Our names of how tokens add up to a loss, and verl's ``loss_agg_mode``."""
+"""verl's ``loss_agg_mode`` for each of our aggregations."""
 
 ACTOR = "actor_rollout_ref.actor."
 ROLLOUT = "actor_rollout_ref.rollout."
@@ -42,7 +42,7 @@ DEFAULTS: dict[str, Any] = {
     f"{ACTOR}clip_ratio_low": 0.2,
     f"{ACTOR}clip_ratio_high": 0.2,
 }
-"""verl's defaults of what the method decides."""
+"""verl's defaults for the settings that the method decides."""
 
 _CREDIT = "entroshape computes the advantages"
 _LOSS = "the method's own loss takes its place"
@@ -60,28 +60,28 @@ WITHOUT_EFFECT: dict[str, tuple[tuple[Any, ...], str]] = {
     "trainer.use_v1": ((True,), f"trainer.v1.trainer_mode={TRAINER_MODE} requires the V1 trainer"),
     f"{ACTOR}clip_ratio": ((0.2,), f"{_LOSS}; set algorithm.entroshape.epsilon_low and epsilon_high"),
     f"{ACTOR}clip_ratio_c": ((3.0,), f"{_LOSS}, which has no dual clip"),
-    f"{ACTOR}loss_scale_factor": ((None,), f"{_LOSS}, which divides by tokens or responses"),
+    f"{ACTOR}loss_scale_factor": ((None,), f"{_LOSS}, which divides by tokens or completions"),
     f"{ACTOR}policy_loss.ppo_kl_coef": ((0.1,), f"{_LOSS}, which has no KL term; use {ACTOR}use_kl_loss=True"),
 }
-"""Settings that would have no effect, or another one than they say: the values that are taken, and why."""
+"""Settings that would have no effect or a misleading one: the values that are accepted, and the reason."""
 
 SAMPLING = ("top_p", "top_k")
-"""Settings of verl's rollouts that can leave the full distribution."""
+"""Settings of verl's rollouts that can truncate the distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a configuration amounts to."""
+    """The result of reading a configuration."""
 
     method: Method
     """The credit-assignment method, with its options."""
 
     outcome_key: str | None
-    """Where a response's raw reward is found: a key of the reward function's ``reward_extra_info``, or ``None`` for the
-    sum of its scores."""
+    """Key of a completion's raw reward in the reward function's ``reward_extra_info``; ``None``: the sum of its
+    scores."""
 
     changes: dict[str, Any]
-    """Settings of verl that follow from the method, and differ from what the configuration has."""
+    """Settings of verl that the method decides and that differ from the configuration."""
 
 
 def plan(config: Any) -> Plan:
@@ -91,7 +91,7 @@ def plan(config: Any) -> Plan:
         config: verl's configuration: an OmegaConf ``DictConfig``, or nested mappings.
 
     Raises:
-        ValueError: naming the setting, what was expected and what came.
+        ValueError: a setting is invalid; the message names it, what was expected and what was given.
     """
     method, outcome_key = method_of(_select(config, "algorithm"))
     _refuse(config)
@@ -105,7 +105,8 @@ def method_of(algorithm: Any) -> tuple[Method, str | None]:
     """The method and the outcome key of an ``algorithm`` section.
 
     Raises:
-        ValueError: an estimator that is not ours; an unknown option, listing the valid ones; a value out of range.
+        ValueError: the estimator is not ours, an option is unknown (the message lists the valid ones), or a value is
+            out of range.
 
     Example:
         >>> method_of({"adv_estimator": "gtpo", "entroshape": {"alpha2": 0.2}})[0].alpha2
@@ -151,24 +152,24 @@ def _refuse(config: Any) -> None:
 
 
 def _check_mini_batches(config: Any) -> None:
-    """A step is filled up to whole mini-batches with padding rows, and sequence means would divide by these, too."""
+    """Otherwise verl pads a step to whole mini-batches, and means over sequences would count the padding rows."""
     prompts, mini = _select(config, "data.train_batch_size"), _select(config, f"{ACTOR}ppo_mini_batch_size")
     if prompts is not None and mini is not None and prompts % mini:
         raise ValueError(
-            f"{ACTOR}ppo_mini_batch_size must divide data.train_batch_size, {prompts}, and so be at most that; got "
-            f"{mini!r}. verl would add padding rows, by which means over sequences would be divided"
+            f"{ACTOR}ppo_mini_batch_size must divide data.train_batch_size ({prompts}); got {mini!r}. Otherwise verl "
+            "adds padding rows, which means over sequences would count"
         )
 
 
 def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Method, str | None]:
-    """Takes over the punishment of DAPO's reward manager: the outcome is read without it, and the method adds it."""
+    """Moves the overlong punishment from DAPO's reward manager into the method, which reads the outcome without it."""
     buffer = "reward.reward_kwargs.overlong_buffer_cfg"
     if _select(config, "reward.reward_manager.name") != "dapo" or not _select(config, f"{buffer}.enable"):
         return method, outcome_key
     if method.overlong is not None:
         raise ValueError(
             f"overlong completions would be punished twice: by {buffer} and by algorithm.entroshape.overlong; set "
-            f"{buffer}.enable=False, or drop the latter"
+            f"{buffer}.enable=False, or remove algorithm.entroshape.overlong"
         )
     if (
         _select(config, "algorithm.filter_groups.enable")
@@ -188,7 +189,7 @@ def _overlong(config: Any, method: Method, outcome_key: str | None) -> tuple[Met
 
 
 def _check_lengths(config: Any, method: Method) -> None:
-    """Rejected tokens are gone from the mask before an estimator sees it, and with them a response's length."""
+    """Rejection sampling removes tokens from the mask before an estimator sees it, so lengths would be wrong."""
     rejection = _select(config, "algorithm.rollout_correction.rollout_rs")
     if rejection is not None and method.overlong is not None:
         raise ValueError(
@@ -221,7 +222,7 @@ def _changes(config: Any, method: Method) -> dict[str, Any]:
 
 
 def loss_mode(ratio: str) -> str:
-    """``policy_loss.loss_mode`` of the loss with this importance ratio.
+    """The ``policy_loss.loss_mode`` of the loss with this importance ratio.
 
     Example:
         >>> loss_mode("sequence_arithmetic")
@@ -231,7 +232,7 @@ def loss_mode(ratio: str) -> str:
 
 
 def _select(config: Any, path: str) -> Any:
-    """The value at a dotted path, or ``None`` where there is none."""
+    """The value at a dotted path, or ``None`` if there is none."""
     for name in path.split("."):
         if config is None:
             return None
@@ -240,7 +241,7 @@ def _select(config: Any, path: str) -> Any:
 
 
 def _shown(value: Any) -> str:
-    """As a command line has it."""
+    """The value as it is written on a command line."""
     return "null" if value is None else repr(value)
 
 

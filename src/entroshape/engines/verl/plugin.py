@@ -1,8 +1,8 @@
-"""Loaded by verl in every process, through its ``verl.plugins`` entry point: registers what entroshape has.
+"""Registers the methods with verl, which loads this module in every process through the ``verl.plugins`` entry point.
 
-``import verl`` stays as light as it was: registration waits until verl imports the module that holds the registry.
-verl logs a plug-in's own failure at the level DEBUG and continues without it. So a failure in here is logged as an
-error, whoever catches it, and what can fail is imported where that is done; the trainer mode is there if the rest is.
+``import verl`` stays light: registration waits until verl imports the module that holds the registry. verl logs the
+failure of a plug-in only at level DEBUG and continues without it, so this module logs every failure as an error itself.
+For the same reason it imports whatever can fail inside its hooks. The trainer mode is registered last.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ logger = logging.getLogger("entroshape")
 
 def _register_algorithms(module: ModuleType) -> None:
     import_module("entroshape.engines.verl.seams").check_version()
-    # They register themselves when they are imported; whichever way round that happens, once.
+    # Both register themselves when they are first imported.
     import_module("entroshape.engines.verl.estimators")
     import_module("entroshape.engines.verl.losses")
 
 
 def _register_trainer(module: ModuleType) -> None:
-    # Once more: had it failed and somebody caught it, there must be no mode without estimators.
+    # Repeated because an earlier failure may have been caught: there must be no trainer mode without estimators.
     _register_algorithms(module)
     import_module("entroshape.engines.verl.seams").check_seams()
     import_module("entroshape.engines.verl.trainer")
 
 
 def failed(where: str, error: Exception) -> ImportError:
-    """Logs a failure as an error, since whoever imports us may swallow what is raised; returns what to raise."""
+    """Logs a failure as an error, because the importer may swallow the exception, and returns the error to raise."""
     message = f"entroshape could not register with verl ({where}): {type(error).__name__}: {error}. {HELP}"
     logger.error(message)
     return ImportError(message)
@@ -54,12 +54,12 @@ REGISTRIES: dict[str, Callable[[ModuleType], None]] = {
     "verl.trainer.ppo.v1.trainer_sync": loudly(_register_trainer),
     "verl.trainer.ppo.core_algos": loudly(_register_algorithms),
 }
-"""Modules of verl, and what is registered once they are there. The trainer's first: should the other fail at once and
-verl swallow it, the trainer's import still stops."""
+"""Hooks that run after the import of a module of verl. The trainer's comes first: if the other fails at once and verl
+swallows the error, importing the trainer still fails."""
 
 
 def install() -> None:
-    """Has :data:`REGISTRIES` called: at once where the module is there already, else after its import.
+    """Installs the hooks in :data:`REGISTRIES`. A hook runs at once if its module is already imported.
 
     Raises:
         ImportError: wrapt is missing, or a registration failed at once.

@@ -1,4 +1,4 @@
-"""The seams of verl that the engine stands on, named in one place and checked when it registers."""
+"""The interfaces of verl that the engine depends on, checked when it registers."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "verl.workers.utils.losses:ppo_loss": ("config", "model_output", "data"),
     "verl.workers.utils.padding:response_to_nested": ("tensor", "response_mask"),
 }
-"""What is overridden, called, or calls us, and the parameters that are relied on."""
+"""Functions of verl that we override or call or that call us, and the parameters that we rely on."""
 
 
 def installed_version() -> str:
-    """What verl says of itself, since a checkout on the path need not be what pip installed; else pip's metadata."""
+    """The version that verl itself states, because a checkout may shadow the installed one; else pip's metadata."""
     return getattr(sys.modules.get("verl"), "__version__", None) or version("verl")
 
 
 def check_version(found: str | None = None) -> None:
-    """Raise ``ImportError`` unless verl's version is one that the engine has been written for."""
+    """Raises ``ImportError`` unless the engine supports verl's version."""
     found = installed_version() if found is None else found
     if found not in SpecifierSet(SUPPORTED.removeprefix("verl")):
         raise ImportError(f"the verl engine supports {SUPPORTED}; found verl {found}")
 
 
 def check_seams(seams: Mapping[str, tuple[str, ...]] = SEAMS) -> None:
-    """Raise ``ImportError`` if a seam is gone, or has lost a parameter that is relied on."""
+    """Raises ``ImportError`` if a seam is missing, or lacks a parameter that we rely on."""
     host = f"verl {installed_version()}"
     for name, parameters in seams.items():
         check_seam(name, _resolved(name), parameters, host=host, supported=SUPPORTED)
 
 
 def _resolved(name: str) -> Callable[..., Any] | None:
-    """What verl has under a name; ``None`` where it has nothing. A module that fails for a reason of its own raises."""
+    """The function of this name; ``None`` if verl has none. Other errors of the import are raised."""
     try:
         found: Callable[..., Any] = resolve_name(name)
     except (AttributeError, ModuleNotFoundError):

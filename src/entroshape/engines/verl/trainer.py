@@ -1,4 +1,4 @@
-"""The trainer mode ``entroshape_sync``: verl's synchronous trainer, whose estimators see what they need to."""
+"""The trainer mode ``entroshape_sync``: verl's synchronous trainer, with entropies and outcomes for the estimators."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ logger = logging.getLogger("entroshape")
 class EntroshapeSync(PPOTrainerSync):
     """verl's synchronous PPO trainer with the credit of an entroshape method.
 
-    Before anything starts, the configuration is checked, and what the method decides is written into it.
+    Before anything starts, it checks the configuration and writes the method's settings into it.
 
     Raises:
-        ValueError: a configuration that cannot work, naming the setting.
+        ValueError: the configuration cannot work; the message names the setting.
     """
 
     def __init__(self, config: DictConfig) -> None:
@@ -39,7 +39,7 @@ class EntroshapeSync(PPOTrainerSync):
         super().__init__(config)
 
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
-        """As in verl, with entropies and outcomes handed to the estimator, and its figures among the metrics."""
+        """As in verl, but passes entropies and outcomes to the estimator and adds the metrics of its credit."""
         with handing(collect(batch, self.plan, self._seed())) as handoff:
             batch = super()._compute_advantage(batch, metrics)
         rollouts, credit = handoff.rollouts, handoff.credit
@@ -56,9 +56,9 @@ class EntroshapeSync(PPOTrainerSync):
 
 
 def require_mode(base: type) -> None:
-    """Makes verl's ``base`` of all trainers refuse our estimators in another mode, before any worker starts.
+    """Makes ``base``, the base class of verl's trainers, refuse our estimators in other modes before any worker starts.
 
-    The estimator itself refuses too, but it is called only once the first responses are there.
+    The estimator refuses too, but verl calls it only after the first completions have been sampled.
     """
     construct = base.__init__  # type: ignore[misc]
 
@@ -79,7 +79,7 @@ require_mode(PPOTrainer)
 
 
 def prepare(config: DictConfig) -> Plan:
-    """Checks a configuration and writes into it what the method decides.
+    """Checks a configuration and writes the method's settings into it.
 
     Raises:
         ValueError: see :func:`entroshape.engines.verl.options.plan`.
@@ -88,7 +88,7 @@ def prepare(config: DictConfig) -> Plan:
     with open_dict(config):
         for name, value in made.changes.items():
             OmegaConf.update(config, name, value)
-        # verl's base class looks for the literal name of the mode that this one is a kind of.
+        # verl's base class compares the mode with the literal "sync", of which this one is a variant.
         config.trainer.v1.trainer_mode = "sync"
     described = ", ".join(f"{name}={value}" for name, value in made.changes.items()) or "nothing"
     logger.warning("entroshape: %r; it sets %s", made.method, described)
@@ -96,15 +96,15 @@ def prepare(config: DictConfig) -> Plan:
 
 
 def collect(batch: Any, made: Plan, seed: int) -> Handoff:
-    """Fetches from the TransferQueue what the method and its metrics need of a batch.
+    """Fetches the data of a batch that the method and its metrics need from the TransferQueue.
 
     Raises:
-        ValueError: rows that are several outputs of one session; an outcome that is not there.
-        RuntimeError: a field that is not in the queue, such as the entropies.
+        ValueError: a session has several outputs, or an outcome is missing.
+        RuntimeError: a field, such as the entropies, is not in the queue.
     """
     real = torch.tensor([not tag.get("is_padding", False) for tag in batch.tags])
     _check_single_outputs(batch.keys, real)
-    # Entropies whatever the method: they are among the figures that are logged for all of them.
+    # Entropies for every method, because they are always logged.
     wanted = ["rm_scores", "entropy"]
     wanted += ["old_log_probs"] if "logprobs" in made.method.needs else []
     wanted += ["extra_fields"] if made.outcome_key else []
@@ -128,10 +128,10 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
 
 
 def outcomes(extra: list[Any], key: str | None, real: Tensor) -> Tensor:
-    """``[B]`` raw rewards: what the reward function said under ``key``; 0 on padding rows.
+    """``[B]`` raw rewards: the value of ``key`` that the reward function returned; 0 on padding rows.
 
     Raises:
-        ValueError: a response without it, naming what there is.
+        ValueError: a completion has no such value; the message lists the keys that it has.
     """
     values = torch.zeros(len(extra))
     for row, fields in enumerate(extra):
@@ -149,7 +149,7 @@ def outcomes(extra: list[Any], key: str | None, real: Tensor) -> Tensor:
 
 def restrict_loss(batch: Any, handoff: Handoff) -> None:
     """If a method trains on only some tokens, restricts the loss and its token count to them."""
-    assert handoff.credit is not None  # the caller has seen to it
+    assert handoff.credit is not None  # the caller has checked it
     assert handoff.rollouts is not None
     if torch.equal(handoff.credit.loss_mask, handoff.rollouts.mask):
         return
@@ -157,14 +157,14 @@ def restrict_loss(batch: Any, handoff: Handoff) -> None:
     nested = there["response_mask"]
     kept = torch.zeros(len(handoff.real), handoff.rollouts.mask.shape[1], dtype=nested.dtype)
     kept[handoff.real] = handoff.credit.loss_mask.to(nested.dtype)
-    # The loss reads the one, its number of tokens is counted over the other.
+    # The loss reads response_mask, and verl counts its tokens in loss_mask.
     masks = {name: response_to_nested(kept, nested) for name in ("response_mask", "loss_mask")}
     fields = TensorDict(masks, batch_size=len(batch.keys))
     tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=fields)
 
 
 def _check_single_outputs(keys: list[str], real: Tensor) -> None:
-    """The name of a row is PROMPT_SESSION_OUTPUT."""
+    """Raises ``ValueError`` if a session has several outputs. Keys have the form PROMPT_SESSION_OUTPUT."""
     sessions: set[str] = set()
     for row, key in enumerate(keys):
         session = key.rsplit("_", 1)[0]
