@@ -6,6 +6,7 @@ import torch
 from tiny import even_sum, even_sum_of_even_prompts, tiny_config, tiny_dataset, tiny_model, tiny_tokenizer
 
 from entroshape.engines.trl import ShapedGRPOTrainer
+from entroshape.weights import EMACallback
 
 
 class Watched(ShapedGRPOTrainer):
@@ -30,6 +31,7 @@ class Watched(ShapedGRPOTrainer):
 
 
 def main(folder, method, dynamic):
+    mean = EMACallback(0.5)
     # Six responses a rank and groups of four: the second of the three groups straddles the ranks.
     trainer = Watched(
         tiny_model(),
@@ -50,13 +52,15 @@ def main(folder, method, dynamic):
         ),
         tiny_dataset(),
         processing_class=tiny_tokenizer(),
+        callbacks=[mean],
     )
     trainer.seen = []
     trainer.train()
     rank = trainer.accelerator.process_index
     weights = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
     logged = [row for row in trainer.state.log_history if "loss" in row]
-    torch.save({"seen": trainer.seen, "weights": weights, "logged": logged}, f"{folder}/rank-{rank}.pt")
+    left = {"seen": trainer.seen, "weights": weights, "logged": logged, "mean": mean.weights}
+    torch.save(left, f"{folder}/rank-{rank}.pt")
     # Left to the interpreter's exit, gloo's threads are now and then torn down while they run, which aborts.
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()

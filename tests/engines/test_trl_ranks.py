@@ -95,6 +95,14 @@ def test_a_group_over_two_ranks_gets_the_credit_and_the_update_of_one_rank(tmp_p
     step = (second["weights"] - first["weights"]) / -0.1
     torch.testing.assert_close(step, gradient_of_one_rank(first, method), atol=1e-5, rtol=1e-3)
 
+    means = [torch.cat([tensor.flatten() for tensor in rank["mean"].values()]) for rank in ranks]
+    assert torch.equal(*means)
+    start, *after = [*(seen["weights"] for seen in ranks[0]["seen"]), ranks[0]["weights"]]
+    assert len(after) == 3
+    for weights in after:
+        start = 0.5 * start + 0.5 * weights
+    torch.testing.assert_close(means[1], start)
+
 
 @pytest.mark.slow
 def test_refills_run_in_lockstep_on_two_ranks(tmp_path):

@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from entroshape.assets import bundled_model_path
 from entroshape.cli import main
 from entroshape.runs import RunDirectory
+from entroshape.runs.checkpoints import mark_whole
 
 SMALL = [
     "--prompts-per-step=2",
@@ -24,6 +26,7 @@ SMALL = [
     "--save-every=2",
     "--eval-every=2",
     "--rollouts-every=2",
+    "--ema-decay=0.9",
 ]
 TIMES = ("seconds_", "tokens_per_second")
 
@@ -31,7 +34,10 @@ TIMES = ("seconds_", "tokens_per_second")
 def outcome(run):
     """All that a run leaves, without its timings: equal for equal runs, bit for bit."""
     metrics = [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in run.read_metrics()]
-    weights = {name: value.tolist() for name, value in load_file(run.model_path / "model.safetensors").items()}
+    weights = {
+        folder.name: {name: value.tolist() for name, value in load_file(folder / "model.safetensors").items()}
+        for folder in (run.model_path, run.ema_model_path)
+    }
     return {
         "metrics": metrics,
         "evaluations": {step: run.read_evaluation(step) for step in run.evaluation_steps()},
@@ -77,13 +83,15 @@ def test_a_finished_run_that_is_resumed_changes_nothing(copy, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["report", "model", "evaluation", "earlier evaluation", "all"])
+@pytest.mark.parametrize("lost", ["report", "model", "mean", "evaluation", "earlier evaluation", "all"])
 def test_a_run_resumed_at_its_last_step_trains_nothing_and_finishes_what_is_missing(finished, copy, lost):
     checkpoint = contents(copy.checkpoints_path)
     if lost in ("report", "earlier evaluation", "all"):
         copy.report_path.unlink()
     if lost in ("model", "all"):
         shutil.rmtree(copy.model_path)
+    if lost in ("mean", "all"):
+        shutil.rmtree(copy.ema_model_path)
     if lost in ("evaluation", "all"):
         (copy.path / "eval/step-4.parquet").unlink()
     if lost == "earlier evaluation":  # what is stopped in its last steps lacks no earlier one, unless it was removed
@@ -91,7 +99,7 @@ def test_a_run_resumed_at_its_last_step_trains_nothing_and_finishes_what_is_miss
         (copy.path / "eval/step-2.parquet").unlink()
     assert main(["train", f"--resume={copy.path}"]) == 0
     assert outcome(copy) == outcome(finished)
-    assert copy.is_finished(4)
+    assert copy.is_finished(4, ema=True)
     if lost != "earlier evaluation":
         assert contents(copy.checkpoints_path) == checkpoint
 
@@ -105,6 +113,37 @@ def test_what_was_made_past_the_checkpoint_is_made_again(finished, copy):
     copy.write_rollouts(4, copy.read_rollouts(2))
     assert main(["train", f"--resume={copy.path}"]) == 0
     assert outcome(copy) == outcome(finished)
+
+
+@pytest.mark.slow
+def test_the_mean_is_a_model_of_its_own_between_the_start_and_the_last_weights(finished):
+    start = load_file(bundled_model_path() / "model.safetensors")
+    last, mean = (load_file(path / "model.safetensors") for path in (finished.model_path, finished.ema_model_path))
+    ours, theirs = (
+        sorted(file.name for file in path.iterdir()) for path in (finished.model_path, finished.ema_model_path)
+    )
+    assert ours == theirs
+    assert last.keys() == mean.keys()
+
+    def distance(weights):
+        return sum(float((weights[name].float() - start[name].float()).square().sum()) for name in start)
+
+    assert 0 < distance(mean) < distance(last)
+    checkpoints = [load_file(finished.checkpoints_path / f"checkpoint-{updates}/ema.safetensors") for updates in (4, 8)]
+    assert checkpoints[0].keys() == checkpoints[1].keys() <= last.keys()
+    assert all(torch.equal(checkpoints[1][name], mean[name]) for name in checkpoints[1])
+
+
+@pytest.mark.slow
+def test_a_checkpoint_whose_mean_was_lost_is_refused_before_anything_is_changed(copy, capsys):
+    copy.report_path.unlink()
+    (copy.checkpoints_path / "checkpoint-8/ema.safetensors").unlink()
+    (copy.checkpoints_path / "checkpoint-8/complete.json").unlink()
+    mark_whole(copy.checkpoints_path / "checkpoint-8")
+    before = contents(copy.path)
+    assert main(["train", f"--resume={copy.path}"]) == 2
+    assert "checkpoint-8 has no ema.safetensors" in capsys.readouterr().err
+    assert contents(copy.path) == before
 
 
 @pytest.mark.slow

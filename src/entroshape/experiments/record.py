@@ -24,7 +24,7 @@ INTERVALS = ("_low", "_high")
 
 def is_finished(run: RunDirectory, config: TrainConfig) -> bool:
     """Whether the run has its last evaluation, its model and its report."""
-    return run.config_path.is_file() and run.is_finished(config.steps)
+    return run.config_path.is_file() and run.is_finished(config.steps, ema=config.ema_decay is not None)
 
 
 def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, Any]:

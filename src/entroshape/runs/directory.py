@@ -40,6 +40,7 @@ class RunDirectory:
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
         self.model_path = self.path / "model"
+        self.ema_model_path = self.path / "model-ema"
         self.report_path = self.path / "report.html"
         self.lock_path = self.path / ".lock"
 
@@ -244,9 +245,13 @@ class RunDirectory:
         """The steps that were evaluated, in order; 0 is before training."""
         return self._steps("eval")
 
-    def is_finished(self, steps: int) -> bool:
-        """Whether a run of ``steps`` steps is complete: it has the last evaluation, the model and the report."""
-        return steps in self.evaluation_steps() and self.model_path.is_dir() and self.report_path.is_file()
+    def is_finished(self, steps: int, *, ema: bool = False) -> bool:
+        """Whether a run of ``steps`` steps is complete: it has the last evaluation, the model and the report.
+
+        With ``ema``, it also has to have the mean of the weights as a model.
+        """
+        models = (self.model_path, self.ema_model_path) if ema else (self.model_path,)
+        return steps in self.evaluation_steps() and all(map(Path.is_dir, models)) and self.report_path.is_file()
 
     def write_report(self, html: str) -> Path:
         """Writes ``report.html`` and returns its path; :func:`entroshape.report.write_report` makes the content."""

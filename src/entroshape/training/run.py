@@ -42,6 +42,7 @@ from entroshape.training.resuming import (
 )
 from entroshape.training.saving import SavingTrainer, saving
 from entroshape.training.trackers import keep_tensorboard
+from entroshape.weights import EMACallback
 
 
 def train(config: TrainConfig, *, resume: str | Path | None = None, console: Console | None = None) -> RunDirectory:
@@ -68,7 +69,7 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
     with ExitStack() as stack:
         if resume:
             run = _opened(resume, state, stack)
-            if run.is_finished(config.steps):
+            if run.is_finished(config.steps, ema=config.ema_decay is not None):
                 if state.is_main_process:
                     console.print(f"{run.path} is already finished", soft_wrap=True)
                 return run
@@ -93,6 +94,7 @@ def _carried_out(
     if trained:
         arguments.report_to = []  # otherwise a tracker would record a run without steps
 
+    mean = EMACallback(config.ema_decay, resume_from=checkpoint) if config.ema_decay else None
     with StepProgress(config.steps, console) as progress:
         recorder = RunRecorder(run, config, tokenizer, progress, task.token_kinds)
         trainer = SavingTrainer(
@@ -102,7 +104,8 @@ def _carried_out(
             training_prompts(task, tokenizer, config.steps * config.prompts_per_step, config.seed),
             processing_class=tokenizer,
             peft_config=_lora(config),
-            callbacks=[FiniteWeights(run, config.steps_of), recorder],
+            # The recorder marks a checkpoint as complete, so it comes after all that write into it.
+            callbacks=[FiniteWeights(run, config.steps_of), *([mean] if mean else []), recorder],
             on_rollouts=recorder.on_rollouts,
         )
         for callback in (PrinterCallback, BarOfTransformers):
@@ -119,7 +122,10 @@ def _carried_out(
             evaluator.evaluate(config.steps)
 
     if not (trained and run.model_path.is_dir()):
-        _save_model(trainer, run, state)
+        _save_model(trainer, run.model_path, state)
+    if mean and not (trained and run.ema_model_path.is_dir()):
+        with mean.applied():
+            _save_model(trainer, run.ema_model_path, state)
     if state.is_main_process:
         with begun():
             _show_outcome(run, config, console)
@@ -206,18 +212,18 @@ def _created(config: TrainConfig, state: PartialState, stack: ExitStack) -> RunD
     return RunDirectory.open(paths[0])
 
 
-def _save_model(trainer: ShapedGRPOTrainer, run: RunDirectory, state: PartialState) -> None:
-    """Writes ``model/`` atomically."""
-    aside = run.path / ".model.aside"
+def _save_model(trainer: ShapedGRPOTrainer, path: Path, state: PartialState) -> None:
+    """Writes the model's weights, configuration and tokenizer to the directory ``path`` atomically."""
+    aside = path.with_name(f".{path.name}.aside")
     if state.is_main_process:
         shutil.rmtree(aside, ignore_errors=True)
     state.wait_for_everyone()
-    with saving(run.model_path):
+    with saving(path):
         trainer.save_model(str(aside))
     state.wait_for_everyone()
     if state.is_main_process:
-        with saving(run.model_path):
-            replace_directory(aside, run.model_path)
+        with saving(path):
+            replace_directory(aside, path)
 
 
 def _show_outcome(run: RunDirectory, config: TrainConfig, console: Console) -> None:
