@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,12 @@ class EvaluationPoint:
             )
         if not isinstance(self.successes, tuple) or not self.successes:
             raise ValueError(f"successes must be a tuple with one count per problem; got {shown(self.successes)}")
-        for place, count in enumerate(self.successes):
-            check_integer(f"successes[{place}]", count, maximum=self.samples)
+        _check_integers("successes", self.successes, self.samples)
+
+    @property
+    def setting(self) -> tuple[str, int, float]:
+        """Weights, step and temperature, which identify the point among those of a run."""
+        return self.weights, self.step, self.temperature
 
     @property
     def problems(self) -> int:
@@ -101,9 +106,10 @@ class EvaluationPoint:
             ValueError: ``k`` is not from 1 to the number of samples, unless the point is greedy.
         """
         check_integer("k", k, minimum=1, maximum=None if self.temperature == 0 else self.samples)
-        counts = np.asarray(self.successes)[:, None]
-        tries = np.arange(1, k + 1)[None, :] if self.temperature else np.ones((1, k), dtype=np.int64)
-        return np.concatenate([np.ones((self.problems, 1)), 1 - pass_at_k(self.samples, counts, tries)], axis=1)
+        if self.temperature == 0:
+            failed = 1.0 - np.asarray(self.successes, dtype=np.float64)
+            return np.concatenate([np.ones((self.problems, 1)), np.tile(failed[:, None], k)], axis=1)
+        return _all_fail(self.samples, k)[np.asarray(self.successes)]
 
     def select(self, positions: Sequence[int]) -> EvaluationPoint:
         """The point over the problems at these positions only, such as those of :func:`choice_half`.
@@ -111,9 +117,8 @@ class EvaluationPoint:
         Raises:
             ValueError: a position is not a position of a problem, or there are none.
         """
-        for place, position in enumerate(positions):
-            check_integer(f"positions[{place}]", position, maximum=self.problems - 1)
-        return replace(self, successes=tuple(self.successes[position] for position in positions))
+        _check_integers("positions", positions, self.problems - 1)
+        return replace(self, successes=tuple([self.successes[position] for position in positions]))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields, as they are written to a file."""
@@ -134,6 +139,19 @@ class EvaluationPoint:
             return cls(**{**value, "successes": tuple(successes) if isinstance(successes, list) else successes})
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
+
+
+def _check_integers(name: str, values: Sequence[object], maximum: int) -> None:
+    if not all(type(value) is int and 0 <= value <= maximum for value in values):
+        for place, value in enumerate(values):
+            check_integer(f"{name}[{place}]", value, maximum=maximum)
+
+
+@lru_cache(maxsize=64)
+def _all_fail(samples: int, k: int) -> NDArray[np.float64]:
+    """``[samples + 1, k + 1]``: by number of successes, the probability that ``j`` of the completions all fail."""
+    fails = 1 - pass_at_k(samples, np.arange(samples + 1)[:, None], np.arange(1, k + 1)[None, :])
+    return np.concatenate([np.ones((samples + 1, 1)), fails], axis=1)
 
 
 def choice_half(problems: int) -> range:
