@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 
@@ -317,14 +318,16 @@ def test_the_config_is_plain_yaml(run):
     assert yaml.safe_load(run.config_path.read_text())["task"] == "countdown"
 
 
-def test_what_a_killed_process_left_aside_is_removed_by_the_next_write(tmp_path):
+def test_the_next_write_removes_what_a_killed_process_of_this_host_left_behind(tmp_path):
     run = RunDirectory.create(tmp_path / "run")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = run.path / f".config.yaml.{dead.pid}.aside"
-    other = run.path / f".config.yaml.{os.getppid()}.aside"
-    for file in (left, other):
+    left = run.path / f".config.yaml.{platform.node()}.{dead.pid}.aside"
+    still_written = run.path / f".config.yaml.{platform.node()}.{os.getppid()}.aside"
+    of_another_host = run.path / f".config.yaml.not-{platform.node()}.{dead.pid}.aside"
+    for file in (left, still_written, of_another_host):
         file.write_text("half")
     run.write_config({"seed": 0})
     assert not left.exists()
-    assert other.exists()
+    assert still_written.exists()
+    assert of_another_host.exists()

@@ -33,8 +33,8 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Writes ``path`` atomically: to a temporary file that is flushed to disk and then renamed over ``path``."""
-    # With the process in its name: two processes may write the same file at the same time.
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+    # Host and process are part of the name, because several processes may write the same file at the same time.
+    aside = path.with_name(f"{_leftover_prefix(path)}{os.getpid()}.aside")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path)
@@ -63,11 +63,19 @@ def writing(path: Path) -> Iterator[None]:
         raise OSError(f"{path} cannot be written: {error.strerror or error}{_space(path, error)}") from error
 
 
+def _leftover_prefix(path: Path) -> str:
+    return f".{path.name}.{platform.node()}."
+
+
 def _remove_leftovers(path: Path) -> None:
-    """Removes what killed processes left aside of ``path``."""
+    """Removes temporary files of ``path`` that killed processes of this host left behind.
+
+    Whether a process of another host is alive cannot be told from here, so its files on a shared file system stay.
+    """
+    prefix = _leftover_prefix(path)
     for file in path.parent.iterdir():
-        process = file.name.removeprefix(f".{path.name}.").removesuffix(".aside")
-        if file.name == f".{path.name}.{process}.aside" and process.isdigit() and not _is_alive(int(process)):
+        process = file.name.removeprefix(prefix).removesuffix(".aside")
+        if file.name == f"{prefix}{process}.aside" and process.isdigit() and not _is_alive(int(process)):
             file.unlink(missing_ok=True)
 
 
