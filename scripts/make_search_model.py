@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import torch
 from search_traces import noisy_search
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from small_models import random_llama, word_tokenizer
 from torch import Tensor
 from tqdm import tqdm
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from entroshape.tasks import countdown_search as search
 from entroshape.tasks import countdown_search_problems as problems
@@ -69,44 +69,9 @@ class Batch(NamedTuple):
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word, ``<bos>`` put in front, padding on the left as generation needs it."""
-    vocabulary = {token: place for place, token in enumerate(search.VOCABULARY)}
-    core = Tokenizer(models.WordLevel(vocabulary))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.TemplateProcessing(
-        single=f"{search.BOS} $A", special_tokens=[(search.BOS, vocabulary[search.BOS])]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token=search.BOS,
-        eos_token=search.EOS,
-        pad_token=search.PAD,
-        padding_side="left",
-        model_input_names=["input_ids", "attention_mask"],
-        model_max_length=MAX_TOKENS,
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """The model with random weights, sampling from its full distribution at temperature 1 unless told otherwise."""
-    tokens = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=1,
-            intermediate_size=256,
-            max_position_embeddings=MAX_TOKENS,
-            rope_parameters={"rope_type": "default", "rope_theta": 1e4},
-            tie_word_embeddings=True,
-            **tokens,
-        )
-    )
-    model.generation_config = GenerationConfig(do_sample=True, temperature=1.0, top_p=1.0, top_k=0, **tokens)
-    return model
+    """One token per word of Countdown with search."""
+    special = {"pad": search.PAD, "bos": search.BOS, "eos": search.EOS}
+    return word_tokenizer(search.VOCABULARY, **special, context=MAX_TOKENS)
 
 
 @lru_cache(maxsize=1)
@@ -247,7 +212,7 @@ def main() -> None:
     torch.set_num_threads(1)  # one thread, so that the same seed gives the same weights on any number of cores
     torch.manual_seed(arguments.seed)
     tokenizer = build_tokenizer()
-    model = build_model(tokenizer)
+    model = random_llama(tokenizer, layers=4, hidden=128, feed_forward=256, key_value_heads=1)
     saved = arguments.output.with_name(f"{arguments.output.name}.progress.pt")
     losses = train(model, tokenizer.get_vocab(), arguments, saved)
     model.save_pretrained(arguments.output)

@@ -19,16 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from small_models import random_llama, word_tokenizer
 from torch import Tensor
 from tqdm import tqdm
-from transformers import (
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    get_cosine_schedule_with_warmup,
-)
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, get_cosine_schedule_with_warmup
 
 from entroshape.tasks import countdown
 
@@ -71,45 +65,9 @@ class Score(NamedTuple):
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per word, ``<bos>`` in front, and padding on the left as generation needs it."""
-    vocabulary = {token: place for place, token in enumerate(countdown.VOCABULARY)}
-    core = Tokenizer(models.WordLevel(vocabulary))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    core.post_processor = processors.TemplateProcessing(
-        single=f"{countdown.BOS} $A",
-        special_tokens=[(countdown.BOS, vocabulary[countdown.BOS])],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token=countdown.BOS,
-        eos_token=countdown.EOS,
-        pad_token=countdown.PAD,
-        padding_side="left",
-        model_input_names=["input_ids", "attention_mask"],
-        model_max_length=64,
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """The model with random weights; by default it samples from its full distribution at temperature 1."""
-    tokens = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=128,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            intermediate_size=384,
-            max_position_embeddings=64,
-            rope_parameters={"rope_type": "default", "rope_theta": 1e4},
-            tie_word_embeddings=True,
-            **tokens,
-        )
-    )
-    model.generation_config = GenerationConfig(do_sample=True, temperature=1.0, top_p=1.0, top_k=0, **tokens)
-    return model
+    """One token per word of Countdown."""
+    special = {"pad": countdown.PAD, "bos": countdown.BOS, "eos": countdown.EOS}
+    return word_tokenizer(countdown.VOCABULARY, **special, context=64)
 
 
 def random_example(rng: random.Random) -> tuple[countdown.Problem, str]:
@@ -195,7 +153,7 @@ def main() -> None:
     arguments = parse_arguments()
     torch.manual_seed(arguments.seed)
     tokenizer = build_tokenizer()
-    model = build_model(tokenizer)
+    model = random_llama(tokenizer, layers=4, hidden=128, feed_forward=384)
     begin = time.perf_counter()
     data = batches(tokenizer, arguments.batch, arguments.seed)
     loss = train(model, data, arguments.steps, arguments.learning_rate)

@@ -21,16 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from small_models import random_llama, wrapped
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 from tqdm import tqdm
-from transformers import (
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    get_cosine_schedule_with_warmup,
-)
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, get_cosine_schedule_with_warmup
 
 from entroshape.evaluation import evaluate
 from entroshape.models import formatted_prompt
@@ -84,39 +79,12 @@ def build_tokenizer(texts: list[tuple[str, str]], context: int, *, letters: bool
     core.add_tokens([AddedToken(frame, normalized=False) for frame in (head, tail) if frame])
     core.add_special_tokens(list(SPECIAL.values()))
     core.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        **SPECIAL,
-        padding_side="left",
-        model_input_names=["input_ids", "attention_mask"],
-        model_max_length=context,
-        clean_up_tokenization_spaces=False,
-    )
+    return wrapped(core, context=context, **SPECIAL)
 
 
 def _common_start(texts: list[str]) -> str:
     first, last = min(texts), max(texts)
     return first[: next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
-
-
-def build_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, context: int) -> LlamaForCausalLM:
-    """The model with random weights, sampling from its full distribution at temperature 1."""
-    tokens = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        intermediate_size=3 * hidden,
-        max_position_embeddings=context,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
-        tie_word_embeddings=True,
-        **tokens,
-    )
-    model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(do_sample=True, temperature=1.0, top_p=1.0, top_k=0, **tokens)
-    return model
 
 
 def batches(
@@ -181,7 +149,7 @@ def main() -> None:
     task = load_task(options.task, train_size=options.problems, test_size=256, seed=10**6 + options.seed)
     texts = examples(task)
     tokenizer = build_tokenizer(texts, context=256, letters=options.letters)
-    model = build_model(tokenizer, options.hidden, options.layers, context=256)
+    model = random_llama(tokenizer, layers=options.layers, hidden=options.hidden, feed_forward=3 * options.hidden)
     begin = time.perf_counter()
     train(model, batches(tokenizer, texts, options.batch, options.seed), options.steps, options.learning_rate)
     result = evaluate(

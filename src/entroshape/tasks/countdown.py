@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import add, mul, sub
-from typing import Any
+from typing import Any, ClassVar
 
 from entroshape.tasks.base import Completion, Task, completion_text, optional_module
 
@@ -31,10 +31,12 @@ MAX_RESPONSE_TOKENS = 25
 """Length of the longest solution: three steps, two pools and ``<eos>``."""
 
 HELD_OUT = 256
-_HELD_OUT_SEED = 20250808
+"""Number of test problems."""
+HELD_OUT_SEED = 20250808
 _NUMBERS = {str(value): value for value in VALUES}
 
 Key = tuple[tuple[int, ...], int]
+"""Identifies a problem: the numbers in ascending order, and the target."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ class Problem:
 
     numbers: tuple[int, ...]
     target: int
+    arrow: ClassVar[str] = ">"
 
     @property
     def prompt(self) -> str:
         """The problem as the model reads it; the tokenizer puts ``<bos>`` before it."""
-        return f"{' '.join(map(str, self.numbers))} > {self.target} :"
+        return f"{' '.join(map(str, self.numbers))} {self.arrow} {self.target} :"
 
     @property
     def key(self) -> Key:
@@ -167,7 +170,7 @@ def countdown_reward(
 @lru_cache(maxsize=1)
 def held_out_problems() -> tuple[Problem, ...]:
     """The 256 test problems. They are always the same, differ in numbers or target, and are never trained on."""
-    rng, problems = random.Random(_HELD_OUT_SEED), dict[Key, Problem]()
+    rng, problems = random.Random(HELD_OUT_SEED), dict[Key, Problem]()
     while len(problems) < HELD_OUT:
         problem = _random_problem(rng)
         problems.setdefault(problem.key, problem)
@@ -218,26 +221,33 @@ def load_countdown(*, train_size: int, test_size: int, seed: int) -> Task:
     Raises:
         ValueError: ``test_size`` is above 256.
     """
-    if test_size > HELD_OUT:
-        raise ValueError(
-            f"test_size of countdown must be at most {HELD_OUT}, the number of held-out problems; got {test_size}"
-        )
+    check_test_size("countdown", test_size)
     stream = training_problems(seed)
     return Task(
         name="countdown",
-        train=_rows(f"countdown-train-{seed}", [next(stream) for _ in range(train_size)]),
-        test=_rows("countdown-test", held_out_problems()[:test_size]),
+        train=problem_rows(f"countdown-train-{seed}", [next(stream) for _ in range(train_size)]),
+        test=problem_rows("countdown-test", held_out_problems()[:test_size]),
         reward=countdown_reward,
         max_completion_length=MAX_RESPONSE_TOKENS + 3,
     )
 
 
-def _rows(name: str, problems: Sequence[Problem]) -> Any:
+def check_test_size(task: str, test_size: int) -> None:
+    """Raises ``ValueError`` if there are fewer than ``test_size`` held-out problems."""
+    if test_size > HELD_OUT:
+        raise ValueError(
+            f"test_size of {task} must be at most {HELD_OUT}, the number of held-out problems; got {test_size}"
+        )
+
+
+def problem_rows(name: str, problems: Sequence[Problem], **columns: Sequence[Any]) -> Any:
+    """A data set of ``problems`` with the ids ``name-0``, ``name-1``, ... and further ``columns``."""
     return optional_module("datasets").Dataset.from_dict(
         {
             "id": [f"{name}-{place}" for place in range(len(problems))],
             "prompt": [problem.prompt for problem in problems],
             "numbers": [list(problem.numbers) for problem in problems],
             "target": [problem.target for problem in problems],
+            **columns,
         }
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations_with_replacement, islice
 from typing import Any
 
-from entroshape.tasks.base import Task, optional_module
+from entroshape.tasks import countdown
+from entroshape.tasks.base import Task
+from entroshape.tasks.countdown import HELD_OUT, HELD_OUT_SEED, INPUTS, Key, check_test_size, problem_rows
 from entroshape.tasks.countdown_search import (
     MAX_RESPONSE_TOKENS,
     POOL_SIZE,
@@ -22,23 +23,14 @@ from entroshape.tasks.countdown_search import (
 )
 from entroshape.tasks.spec import TaskSpec
 
-INPUTS = range(1, 13)
-"""The numbers in problems. A number may occur more than once."""
 TARGETS = range(10, 61)
 LEVELS: Mapping[str, tuple[float, float]] = {"easy": (0.05, 1.0), "middle": (0.013, 0.05), "hard": (0.003, 0.013)}
 """Bounds of ``hit_probability`` per level: greater than the first, at most the second."""
 
 DEFAULT_LEVEL = "hard"
-HELD_OUT = 256
-"""Number of test problems per level."""
-_HELD_OUT_SEED = 20250808
-
-Key = tuple[Pool, int]
-"""Identifies a problem: the numbers in ascending order, and the target."""
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(countdown.Problem):
     """Four numbers, each of which may be used at most once on a path, and the target to reach.
 
     Example:
@@ -46,18 +38,7 @@ class Problem:
         '5 11 2 7 -> 48 :'
     """
 
-    numbers: Pool
-    target: int
-
-    @property
-    def prompt(self) -> str:
-        """The problem as the model reads it; the tokenizer puts ``<bos>`` before it."""
-        return f"{' '.join(map(str, self.numbers))} -> {self.target} :"
-
-    @property
-    def key(self) -> Key:
-        """Identifies the problem whatever the order of its numbers."""
-        return tuple(sorted(self.numbers)), self.target
+    arrow = "->"
 
 
 def hit_probability(numbers: Pool, target: int) -> float:
@@ -101,14 +82,14 @@ def _split(level: str) -> tuple[tuple[Key, ...], tuple[Key, ...]]:
     """The held-out keys of a level, and all its other keys."""
     lowest, highest = LEVELS[level]
     keys = [key for key, chance in solvable_problems().items() if lowest < chance <= highest]
-    random.Random(f"{_HELD_OUT_SEED}-{level}").shuffle(keys)
+    random.Random(f"{HELD_OUT_SEED}-{level}").shuffle(keys)
     return tuple(keys[:HELD_OUT]), tuple(keys[HELD_OUT:])
 
 
 @lru_cache(maxsize=len(LEVELS))
 def held_out_problems(level: str) -> tuple[Problem, ...]:
     """The 256 test problems of a level. They are always the same and never trained on, on any level."""
-    rng = random.Random(f"{_HELD_OUT_SEED}-{level}-order")
+    rng = random.Random(f"{HELD_OUT_SEED}-{level}-order")
     return tuple(_ordered(rng, key) for key in _split(level)[0])
 
 
@@ -150,11 +131,7 @@ def load_countdown_search(spec: TaskSpec, *, train_size: int, test_size: int, se
     level = spec.options.get("level", DEFAULT_LEVEL)
     if not spec.options.keys() <= {"level"} or level not in LEVELS:
         raise ValueError(f"countdown_search takes level={', level='.join(LEVELS)} after '?'; got {spec.query!r}")
-    if test_size > HELD_OUT:
-        raise ValueError(
-            f"test_size of countdown_search must be at most {HELD_OUT}, the number of held-out problems per level; "
-            f"got {test_size}"
-        )
+    check_test_size("countdown_search", test_size)
     name = f"countdown_search-{level}"
     return Task(
         name=spec.text,
@@ -167,12 +144,5 @@ def load_countdown_search(spec: TaskSpec, *, train_size: int, test_size: int, se
 
 
 def _rows(name: str, problems: Sequence[Problem]) -> Any:
-    return optional_module("datasets").Dataset.from_dict(
-        {
-            "id": [f"{name}-{place}" for place in range(len(problems))],
-            "prompt": [problem.prompt for problem in problems],
-            "numbers": [list(problem.numbers) for problem in problems],
-            "target": [problem.target for problem in problems],
-            "hit_probability": [hit_probability(problem.numbers, problem.target) for problem in problems],
-        }
-    )
+    chances = [hit_probability(problem.numbers, problem.target) for problem in problems]
+    return problem_rows(name, problems, hit_probability=chances)
