@@ -163,6 +163,7 @@ def gtpo_shaped(
     comparison_scope="group",
     axis="column",
     mean="arithmetic",
+    failure_signal="inverse",
     entropy_clip=None,
     entropy_floor=1e-6,
     success=None,
@@ -174,12 +175,16 @@ def gtpo_shaped(
 
     r+_{i,t} =  a1 r_i + a2 d_t      H_{i,t} / sum_{k in O+, |o_k| >= t}      H_{k,t}     (Eq. 3)
     r-_{j,t} = -a1     - a2 h_t (1/H_{j,t})  / sum_{k in O-, |o_k| >= t} (1 / H_{k,t})    (Eq. 5)
+
+    failure_signal="direct" (not the paper's):
+    r-_{j,t} = -a1     - a2 h_t      H_{j,t} / sum_{k in O-, |o_k| >= t}      H_{k,t}
     """
     success = successes(rewards, success_threshold) if success is None else success
     sets = outcome_sets(sets_of(group, comparison_scope), success)
     h = clipped_entropies(entropies, mask, entropy_clip, entropy_floor)
     x = [
-        [None if v is None else (v if success[i] else 1.0 / v) for v in h[i]]  # H for O+, 1/H for O-
+        # H for O+, 1/H for O-
+        [None if v is None else (v if success[i] or failure_signal == "direct" else 1.0 / v) for v in h[i]]
         for i in range(len(h))
     ]
     weights = token_weights(x, mask, sets, axis, mean)
@@ -331,6 +336,20 @@ def dapo_rewards(rewards, *, success=None, success_threshold=0.5, failure_reward
     """DAPO's reward: r_i for a success, -1 for a failure, plus the overlong punishment."""
     success = successes(rewards, success_threshold) if success is None else success
     return [base_reward(i, rewards, success, failure_reward, punishment) for i in range(len(rewards))]
+
+
+def opo_advantages(rewards, mask, group):
+    """A_i = r_i - sum_k l_k r_k / sum_k l_k over the group; 0 for a response without tokens (arXiv 2505.23585)."""
+    count = lengths(mask)
+    advantages = []
+    for i in range(len(rewards)):
+        siblings = [k for k in range(len(rewards)) if group[k] == group[i]]
+        total = sum(count[k] for k in siblings)
+        if count[i] == 0:
+            advantages.append(0.0)
+        else:
+            advantages.append(rewards[i] - math.fsum(count[k] * rewards[k] for k in siblings) / total)
+    return advantages
 
 
 def forking_mask(entropies, mask, quantile=0.2):

@@ -11,6 +11,7 @@ from .methods import GRPO as GRPO
 from .methods import GRPOS as GRPOS
 from .methods import GTPO as GTPO
 from .methods import METHODS as METHODS
+from .methods import OPO as OPO
 from .methods import Credit as Credit
 from .methods import ForkingTokens as ForkingTokens
 from .methods import Method as Method

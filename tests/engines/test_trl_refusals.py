@@ -127,7 +127,7 @@ def test_a_method_object_and_its_options_do_not_go_together(tmp_path):
 
 def test_the_method_decides_trls_loss(tmp_path):
     found = {}
-    for name in ("gtpo", "grpo_s", "grpo_s geometric", "grpo", "dapo"):
+    for name in ("gtpo", "grpo_s", "grpo_s geometric", "grpo", "dapo", "dapo sequence_mean", "opo"):
         config = tiny_config(tmp_path, name)
         found[name] = (config.loss_type, config.importance_sampling_level, config.epsilon, config.epsilon_high)
     assert found == {
@@ -136,6 +136,8 @@ def test_the_method_decides_trls_loss(tmp_path):
         "grpo_s geometric": ("grpo", "sequence", 0.2, 0.28),
         "grpo": ("grpo", "token", 0.2, 0.2),
         "dapo": ("dapo", "token", 0.2, 0.28),
+        "dapo sequence_mean": ("grpo", "token", 0.2, 0.28),
+        "opo": ("dapo", "token", 0.2, 0.28),
     }
 
 

@@ -15,7 +15,10 @@ def logged(trainer):
     return [row for row in trainer.state.log_history if "loss" in row]
 
 
-@pytest.mark.parametrize("method", ["gtpo", "grpo_s", "grpo", "dapo", "dapo_forking", "gtpo_random", "gtpo_uniform"])
+METHODS = ["gtpo", "grpo_s", "grpo", "dapo", "dapo_forking", "gtpo_random", "gtpo_uniform", "opo", "grpo_s_random"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains_and_logs_finite_figures(tmp_path, method):
     trainer = tiny_trainer(tmp_path, method, max_steps=3, dynamic_sampling=method != "grpo", max_refills=1)
     before = [p.detach().clone() for p in trainer.model.parameters()]

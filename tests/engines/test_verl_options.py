@@ -141,6 +141,20 @@ def test_an_estimator_of_somebody_elses_is_refused_with_ours(estimator):
                 f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean",
             },
         ),
+        (
+            "dapo",
+            {"aggregation": "sequence_mean"},
+            {
+                f"{ACTOR}.policy_loss.loss_mode": "entroshape_token",
+                f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean",
+                f"{ACTOR}.clip_ratio_high": 0.28,
+            },
+        ),
+        (
+            "entroshape_opo",
+            {},
+            {f"{ACTOR}.policy_loss.loss_mode": "entroshape_token", f"{ACTOR}.clip_ratio_high": 0.28},
+        ),
     ],
 )
 def test_the_method_decides_the_objective(estimator, options, changes):
@@ -165,6 +179,13 @@ def test_an_objective_of_the_users_own_is_refused_with_where_to_set_it(name, val
     with pytest.raises(ValueError, match=name) as refused:
         planned(**{f"{ACTOR}.{name}": value})
     assert hint in str(refused.value)
+
+
+def test_an_aggregation_of_the_users_own_is_refused_with_the_option_of_a_method_that_has_one():
+    with pytest.raises(ValueError, match=r"set algorithm\.entroshape\.aggregation instead"):
+        planned(**{"algorithm.adv_estimator": "dapo", f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean"})
+    with pytest.raises(ValueError, match=r"loss_agg_mode is set by the method: GTPO(?!.*entroshape\.aggregation)"):
+        planned(**{f"{ACTOR}.loss_agg_mode": "seq-mean-token-mean"})
 
 
 OTHER = {True: False, False: True}

@@ -15,6 +15,8 @@ METHODS = {
     "grpo": {},
     "dapo": {},
     "dapo_forking": {},
+    "dapo sequence_mean": {"aggregation": "sequence_mean"},
+    "opo": {},
 }
 
 
@@ -75,7 +77,7 @@ def even_sum_of_even_prompts(prompts, completions, first, **columns):
 
 
 def tiny_config(output, method="gtpo", **options):
-    name, _, ratio = method.partition(" ")
+    name, _, _ = method.partition(" ")
     settings = {
         "num_generations": 4,
         "per_device_train_batch_size": 16,
@@ -91,7 +93,7 @@ def tiny_config(output, method="gtpo", **options):
         "gradient_checkpointing": False,
         "dataloader_pin_memory": False,
         "dynamic_sampling": False,
-        "method_options": {"ratio": "sequence_geometric"} if ratio else None,
+        "method_options": METHODS.get(method),
     }
     return ShapedGRPOConfig(str(output), method=name, **{**settings, **options})
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from entroshape import SoftOverlong, build_method
 from entroshape.experiments import Arm, parse_arms
 from entroshape.training.config import TrainConfig
 
@@ -28,12 +29,36 @@ def test_a_list_keeps_its_comma():
 
 @pytest.mark.parametrize(
     "text",
-    ["dapo", "gtpo:alpha2=0.5:axis=row", "gtpo:entropy_clip=[0.2,0.28]:gate=false", "dapo:task=reasoning_gym:ab"],
+    [
+        "dapo",
+        "gtpo:alpha2=0.5:axis=row",
+        "gtpo:entropy_clip=[0.2,0.28]:gate=false",
+        "dapo:task=reasoning_gym:ab",
+        "opo:epsilon_high=0.2",
+        "dapo:aggregation=sequence_mean",
+        "dapo:mask_truncated_completions=true",
+        "gtpo:failure_signal=direct",
+        'dapo:overlong={"kind":"soft","max_length":160,"cache":40}',
+    ],
 )
 def test_a_name_reads_back_as_the_same_arm(text):
     (arm,) = parse_arms([text])
     assert arm.name == text
     assert parse_arms([arm.name]) == [arm]
+
+
+def test_a_punishment_is_an_option_of_an_arm_in_yaml_and_in_json():
+    as_yaml, as_json, plain = parse_arms(
+        [
+            "dapo:overlong={kind: soft, max_length: 160, cache: 40},"
+            'gtpo:overlong={"kind":"soft","max_length":160,"cache":40},dapo'
+        ]
+    )
+    assert as_yaml.method_options == as_json.method_options
+    assert plain.method_options == {}
+    config = as_yaml.config(TrainConfig(task="countdown_search"), seed=0)
+    expected = SoftOverlong(max_length=160, cache=40)
+    assert build_method(config.method, config.method_options).overlong == expected
 
 
 def test_a_sweep_multiplies_the_arms_that_have_the_option():

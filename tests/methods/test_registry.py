@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import NAN, assert_close, batches, by_hand
 
-from entroshape import DAPO, GRPO, GRPOS, GTPO, METHODS, ForkingTokens, Method, build_method
+from entroshape import DAPO, GRPO, GRPOS, GTPO, METHODS, OPO, ForkingTokens, Method, build_method
 
-NAMES = ["gtpo", "grpo_s", "grpo", "dapo", "dapo_forking", "gtpo_uniform", "gtpo_random", "gtpo_surprisal"]
+CONTROLS = ["gtpo_uniform", "gtpo_random", "gtpo_surprisal", "grpo_s_uniform", "grpo_s_random"]
+NAMES = ["gtpo", "grpo_s", "grpo", "dapo", "dapo_forking", "opo", *CONTROLS]
 
 
 def test_the_registry_holds_the_documented_names():
     assert list(METHODS) == NAMES
-    assert [METHODS[name] for name in NAMES[:5]] == [GTPO, GRPOS, GRPO, DAPO, ForkingTokens]
+    assert [METHODS[name] for name in NAMES[:6]] == [GTPO, GRPOS, GRPO, DAPO, ForkingTokens, OPO]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -142,10 +143,12 @@ def test_needs_says_which_optional_fields_must_be_there(name):
             )
 
 
-@pytest.mark.parametrize("name", ["gtpo_uniform", "gtpo_random", "gtpo_surprisal"])
+@pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_keeps_the_signal_that_it_is_named_for(name):
     own = build_method(name).signal
     assert build_method(name, {"signal": own}) == build_method(name)
     for other in {"entropy", "uniform", "random", "surprisal"} - {own}:
-        with pytest.raises(ValueError, match=f"signal of {name} must be '{own}'; got '{other}'"):
+        original = "gtpo" if name.startswith("gtpo") else "grpo_s"
+        words = f"signal of {name} must be '{own}'; got '{other}'. Use {original} for other signals"
+        with pytest.raises(ValueError, match=words):
             build_method(name, {"signal": other})

@@ -105,7 +105,7 @@ def standardise(values, live, classes, normalization, off):
 
 
 def base_rewards(method, rewards, mask, success, there):
-    base = rewards if method.name == "grpo" else torch.where(success, rewards, method.failure_reward)
+    base = rewards if method.name in ("grpo", "opo") else torch.where(success, rewards, method.failure_reward)
     if method.overlong is None:
         return base
     return base + overlong_punishment(method.overlong, mask.sum(2), success, there)
@@ -128,12 +128,15 @@ def reference(method, rewards, entropies, logprobs, mask, there):
         gated = equal[:, None].expand_as(success)
         return Reference(base, 4 * ROUNDOFF * base.abs(), advantages, tolerance, gated, success)
 
+    if method.name == "opo":
+        return length_weighted(base, mask, success)
+
     x = {"entropy": entropies, "surprisal": -logprobs, "uniform": torch.ones_like(entropies)}[method.signal]
     if method.entropy_clip is not None:
         x = x.clamp(*map(single, method.entropy_clip))
     x = x.clamp(min=single(method.entropy_floor))
     live_responses = mask.any(2)
-    if method.name == "grpo_s":
+    if method.name.startswith("grpo_s"):
         shaped, off = sequence_level(method, x, base, mask, live_responses, success)
         live, classes, gates = there, success, there
         shaped_tolerance = off + 2 * ROUNDOFF * shaped.abs()
@@ -154,6 +157,19 @@ def reference(method, rewards, entropies, logprobs, mask, there):
     return Reference(shaped, shaped_tolerance, advantages, tolerance, gated, success)
 
 
+def length_weighted(base, mask, success):
+    """OPO: the reward minus its mean over the group's tokens; in float64 in the package too."""
+    lengths = mask.sum(2).double()
+    live, total = lengths > 0, lengths.sum(1, keepdim=True).clamp(min=1)
+    origin = torch.where(live, base, math.inf).amin(1, keepdim=True)
+    offsets = torch.where(live, base - origin, 0.0)
+    advantages = torch.where(live, offsets - (lengths * offsets).sum(1, keepdim=True) / total, 0.0)
+    largest = torch.where(live, base.abs(), 0.0).amax(1, keepdim=True)
+    gated = (advantages.float() == 0).all(1, keepdim=True).expand_as(success)
+    tolerance = 2 * ROUNDOFF * advantages.abs() + 2.0**-48 * largest
+    return Reference(base, 4 * ROUNDOFF * base.abs(), advantages, tolerance, gated, success)
+
+
 def sequence_level(method, x, base, mask, live, success):
     """Eq. 8 and 9: shaped rewards ``[S, G]``, in float64 in the package too."""
     own = masked_mean(x, mask, 2, method.sequence_entropy_mean)[..., 0]
@@ -171,7 +187,8 @@ def token_level(method, x, base, mask, success):
     It has rounded the value, its inverse, its mean, the weight, two products and a sum; a logarithm's error grows with
     the logarithm.
     """
-    x = torch.where(success[..., None], x, 1 / x)
+    if method.failure_signal == "inverse":
+        x = torch.where(success[..., None], x, 1 / x)
     dims = {"column": (1,), "row": (2,), "matrix": (1, 2)}[method.axis]
     scope = method.comparison_scope
     weights = class_weights(*(joined(v, scope) for v in (x, mask, success)), dims, method.mean).reshape(x.shape)

@@ -18,6 +18,8 @@ CHOICES = {
     "comparison_scope": ["group", "group", "group", "batch"],
     "normalization_scope": ["group", "group", "group", "batch"],
     "axis": ["column", "row", "matrix"],
+    "failure_signal": ["inverse", "direct"],
+    "aggregation": ["token_mean", "sequence_mean"],
     "mean": ["arithmetic", "geometric"],
     "sequence_entropy_mean": ["arithmetic", "geometric"],
     "ratio": ["sequence_arithmetic", "sequence_geometric"],
@@ -70,8 +72,11 @@ def random_method(draw: random.Random, scope: str):
             options[option] = draw.choice(CHOICES[option])
     if scope == "group":
         options = {k: v for k, v in options.items() if not k.endswith("_scope")}
-    if name == "gtpo_uniform":
-        dropped = ("axis", "comparison_scope", "entropy_clip", "entropy_floor", "mean")
+    if options.get("alpha2") == 0:
+        options.pop("failure_signal", None)
+    if name.endswith("_uniform"):
+        dropped = ("axis", "comparison_scope", "entropy_clip", "entropy_floor", "failure_signal", "mean")
+        dropped += ("sequence_entropy_mean",)
         options = {k: v for k, v in options.items() if k not in dropped}
     if options.get("entropy_clip") and options["entropy_clip"][1] < options.get("entropy_floor", 1e-6):
         options.pop("entropy_floor", None)

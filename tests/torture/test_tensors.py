@@ -67,7 +67,7 @@ def by_the_oracle(method, sets, index):
     shaping["success"] = success = oracle.successes(lists[0], single(method.success_threshold))
     reading = {"normalization": method.normalization, "gate": method.gate}
     if isinstance(method, GTPO):
-        shaping |= {name: getattr(method, name) for name in ("alpha1", "alpha2", "axis")}
+        shaping |= {name: getattr(method, name) for name in ("alpha1", "alpha2", "axis", "failure_signal")}
         shaped = oracle.gtpo_shaped(*lists, **shaping)
         return rows, shaped, oracle.token_advantages(shaped, mask, success, group, **reading)
     shaping |= {name: getattr(method, name) for name in ("beta1", "beta2", "sequence_entropy_mean")}

@@ -79,6 +79,38 @@ def normalized_advantages(
     return standardised(shaped, mask, mean[ids], deviation[ids])
 
 
+@torch.no_grad()
+def length_weighted_mean(values: Tensor, lengths: Tensor, sets: Tensor) -> Tensor:
+    """``[B]`` means of each completion's set, in which every completion counts by its length.
+
+    ``sum_k l_k x_k / sum_k l_k``, which is the mean over tokens of a value that all tokens of a completion share.
+
+    Args:
+        values: ``[B]`` values.
+        lengths: ``[B]`` lengths in tokens.
+        sets: ``[B]`` integer ids of the sets.
+
+    Returns:
+        ``[B]`` in :func:`~entroshape.credit.sets.statistics_dtype`; 0 for a set without tokens. The mean of equal
+        values is exact.
+
+    Example:
+        >>> length_weighted_mean(torch.tensor([1.0, 0.0]), torch.tensor([1, 3]), torch.tensor([7, 7])).tolist()
+        [0.25, 0.25]
+    """
+    ids, count = set_ids(sets)
+    wide = statistics_dtype(values)
+    own = values.to(wide)
+    _, mean, _ = _pooled(lengths.to(wide), own, torch.zeros_like(own), ids, count)
+    return mean[ids]
+
+
+def without_advantage(advantages: Tensor, sets: Tensor) -> Tensor:
+    """``[B]`` bool, the completions of sets in which all advantages ``[B]`` are 0."""
+    ids, count = set_ids(sets)
+    return set_sum(advantages.abs(), ids, count)[ids] == 0
+
+
 @row_wise
 def response_moments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """``[B]`` each, per completion: the number of tokens, their mean, and the sum of squared deviations from it."""

@@ -6,12 +6,17 @@ completion for its outcome: the paper's ``r_i`` for a success and -1 for a failu
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
+from entroshape.checks import check_choice
 from entroshape.credit._blocks import row_wise
 from entroshape.credit.comparison import Axis, Mean, comparison_weights, response_weights
 from entroshape.credit.sets import outcome_sets, statistics_dtype
+
+FailureSignal = Literal["inverse", "direct"]
 
 
 @torch.no_grad()
@@ -26,6 +31,7 @@ def shaped_token_rewards(
     alpha2: float = 0.1,
     axis: Axis = "column",
     mean: Mean = "arithmetic",
+    failure_signal: FailureSignal = "inverse",
 ) -> Tensor:
     """GTPO's shaped rewards (Eq. 3, 5).
 
@@ -44,9 +50,14 @@ def shaped_token_rewards(
         alpha2: weight of the entropy term.
         axis: see :func:`~entroshape.credit.comparison.comparison_weights`.
         mean: see :func:`~entroshape.credit.comparison.comparison_weights`.
+        failure_signal: what failures are compared by: ``"inverse"`` (``1 / H``, Eq. 5) or ``"direct"`` (``H``, which is
+            not the paper's).
 
     Returns:
         ``[B, T]`` float32, 0 where ``mask`` is 0.
+
+    Raises:
+        ValueError: an option is unknown.
 
     Example:
         >>> H, mask = torch.tensor([[1.0], [3.0], [2.0]]), torch.ones(3, 1, dtype=torch.bool)
@@ -54,8 +65,9 @@ def shaped_token_rewards(
         >>> shaped_token_rewards(base, H, mask, right, torch.zeros(3, dtype=torch.long)).flatten()
         tensor([ 1.0500,  1.1500, -1.1000])
     """
+    check_choice("failure_signal", failure_signal, get_args(FailureSignal))
     right = success[:, None]
-    compared = torch.where(right, entropies, 1 / entropies)
+    compared = entropies if failure_signal == "direct" else torch.where(right, entropies, 1 / entropies)
     weights = comparison_weights(compared, mask, outcome_sets(sets, success), axis=axis, mean=mean)
     outcome, sign = (alpha1 * base).float()[:, None], torch.where(right, 1.0, -1.0)
     return torch.where(mask, outcome + alpha2 * sign * weights, 0.0)

@@ -8,15 +8,20 @@ from typing import Any
 
 from entroshape.credit.overlong import overlong_from_options, overlong_to_options
 from entroshape.methods.base import Credit, Method
-from entroshape.methods.controls import GTPORandom, GTPOSurprisal, GTPOUniform
+from entroshape.methods.controls import GRPOSRandom, GRPOSUniform, GTPORandom, GTPOSurprisal, GTPOUniform
 from entroshape.methods.dapo import DAPO
 from entroshape.methods.forking import ForkingTokens
 from entroshape.methods.grpo import GRPO
 from entroshape.methods.grpo_s import GRPOS
 from entroshape.methods.gtpo import GTPO
+from entroshape.methods.opo import OPO
 
 METHODS: dict[str, type[Method]] = {
-    cls.name: cls for cls in (GTPO, GRPOS, GRPO, DAPO, ForkingTokens, GTPOUniform, GTPORandom, GTPOSurprisal)
+    cls.name: cls
+    for cls in (
+        *(GTPO, GRPOS, GRPO, DAPO, ForkingTokens, OPO),
+        *(GTPOUniform, GTPORandom, GTPOSurprisal, GRPOSUniform, GRPOSRandom),
+    )
 }
 """Method classes by name. A new method needs a new file and an entry here."""
 
@@ -66,8 +71,11 @@ __all__ = [
     "GRPOS",
     "GTPO",
     "METHODS",
+    "OPO",
     "Credit",
     "ForkingTokens",
+    "GRPOSRandom",
+    "GRPOSUniform",
     "GTPORandom",
     "GTPOSurprisal",
     "GTPOUniform",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
+from entroshape.checks import check_choice
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import FailurePunished
 from entroshape.methods.grpo import GRPO
+
+MeanAggregation = Literal["token_mean", "sequence_mean"]
+"""The aggregations that need no constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,17 @@ class DAPO(FailurePunished, GRPO):
     epsilon_high: float = 0.28
     """The importance ratio is clipped above at ``1 + epsilon_high`` (clip-higher)."""
 
+    aggregation: MeanAggregation = "token_mean"
+    """Aggregation of the tokens' objectives: ``"token_mean"`` (the mean over all tokens, DAPO's) or, as a control,
+    ``"sequence_mean"`` (the mean over the tokens of each completion, then over completions, as in GRPO)."""
+
+    def __post_init__(self) -> None:
+        check_choice("aggregation", self.aggregation, get_args(MeanAggregation))
+        super().__post_init__()
+
     @property
     def surrogate(self) -> ClippedSurrogate:
-        """Token ratio; mean over all tokens."""
-        return ClippedSurrogate(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high)
+        """Token ratio; mean over all tokens, or what ``aggregation`` says."""
+        return ClippedSurrogate(
+            epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, aggregation=self.aggregation
+        )

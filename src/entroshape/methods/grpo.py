@@ -8,8 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from entroshape.credit.normalization import normalized_advantages
-from entroshape.credit.sets import set_ids, set_sum
+from entroshape.credit.normalization import normalized_advantages, without_advantage
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit, Method
 from entroshape.rollouts import Rollouts
@@ -65,6 +64,5 @@ class GRPO(Method):
         (advantages,) = normalized_advantages(
             rewards[:, None], every, success, rollouts.group, normalization="joint"
         ).unbind(dim=1)
-        ids, count = set_ids(rollouts.group)
-        silent = set_sum(advantages.abs(), ids, count)[ids] == 0
+        silent = without_advantage(advantages, rollouts.group)
         return Credit(rewards.float(), advantages, self.loss_mask(rollouts), success, silent)

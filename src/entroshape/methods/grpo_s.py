@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from entroshape.checks import check_choice, check_number
 from entroshape.credit.bounds import MAX_COEFFICIENT
 from entroshape.credit.comparison import Mean
-from entroshape.credit.shaping import shaped_response_rewards
+from entroshape.credit.shaping import response_entropies, shaped_response_rewards
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit
 from entroshape.methods.shaping import EntropyShaped
@@ -77,10 +78,11 @@ class GRPOS(EntropyShaped):
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
         """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
+        entropies, live = self._compared(rollouts, generator)
         shaped = shaped_response_rewards(
             self.base_rewards(rollouts, success),
-            self._positive(self._signal(rollouts, generator)),
-            rollouts.mask,
+            entropies,
+            live,
             success,
             self._sets(rollouts, self.comparison_scope),
             beta1=self.beta1,
@@ -91,3 +93,12 @@ class GRPOS(EntropyShaped):
         every = torch.ones_like(success)[:, None]
         advantages, gated = self._normalized(shaped[:, None], every, success, rollouts)
         return Credit(shaped.float(), advantages[:, 0], rollouts.mask, success, gated)
+
+    def _compared(self, rollouts: Rollouts, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Entropies and their mask, by which completions are compared: ``[B, T]``, or permuted means ``[B, 1]``."""
+        entropies = self._positive(self._signal(rollouts))
+        if self.signal != "random":
+            return entropies, rollouts.mask
+        own = response_entropies(entropies, rollouts.mask, mean=self.sequence_entropy_mean)[:, None]
+        live = rollouts.mask.any(dim=1, keepdim=True)
+        return self._permuted(own, live, rollouts, generator), live

@@ -12,7 +12,7 @@ from entroshape.checks import check_choice, check_number
 from entroshape.credit._blocks import in_blocks
 from entroshape.credit.bounds import MAX_COEFFICIENT
 from entroshape.credit.comparison import Axis
-from entroshape.credit.shaping import shaped_token_rewards
+from entroshape.credit.shaping import FailureSignal, shaped_token_rewards
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit
 from entroshape.methods.shaping import EntropyShaped
@@ -58,11 +58,21 @@ class GTPO(EntropyShaped):
     axis: Axis = "column"
     """The comparison set of a token: its ``"column"`` (the paper's), its ``"row"``, or the whole ``"matrix"``."""
 
+    failure_signal: FailureSignal = "inverse"
+    """What tokens of failures are compared by: ``"inverse"`` (``1 / H``, Eq. 5), or ``"direct"`` (``H``, as for
+    successes, so that uncertain tokens of failures lose more; not in the paper). Either way, the weights of a
+    comparison set average to 1."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_number("alpha1", self.alpha1, minimum=0.0, maximum=MAX_COEFFICIENT)
         check_number("alpha2", self.alpha2, minimum=0.0, maximum=MAX_COEFFICIENT)
         check_choice("axis", self.axis, get_args(Axis))
+        check_choice("failure_signal", self.failure_signal, get_args(FailureSignal))
+        if self.failure_signal != "inverse" and self.alpha2 == 0:
+            raise ValueError(
+                f"failure_signal has no effect with alpha2=0; expected 'inverse', got {self.failure_signal!r}"
+            )
 
     @property
     def surrogate(self) -> ClippedSurrogate:
@@ -84,13 +94,14 @@ class GTPO(EntropyShaped):
                 alpha2=self.alpha2,
                 axis=self.axis,
                 mean=self.mean,
+                failure_signal=self.failure_signal,
             )
 
         shaped = in_blocks(
             shaped_rewards,
             INDEPENDENT[self.axis],
             self.base_rewards(rollouts, success),
-            self._signal(rollouts, generator),
+            self._permuted(self._signal(rollouts), rollouts.mask, rollouts, generator),
             rollouts.mask,
             success,
             self._sets(rollouts, self.comparison_scope),

@@ -21,6 +21,7 @@ _COMPARISON_OPTIONS = (
     "comparison_scope",
     "entropy_clip",
     "entropy_floor",
+    "failure_signal",
     "mean",
     "sequence_entropy_mean",
 )
@@ -53,8 +54,8 @@ class EntropyShaped(FailurePunished):
 
     signal: Signal = "entropy"
     """Quantity that weights are computed from: ``"entropy"``, or for controls ``"surprisal"`` (``-log pi_old`` of the
-    sampled token), ``"random"`` (the entropies permuted among the tokens of the comparison scope) or ``"uniform"``
-    (all weights 1)."""
+    sampled token), ``"random"`` (the entropies permuted among what is compared: GTPO's tokens or GRPO-S's completions
+    of the comparison scope) or ``"uniform"`` (all weights 1)."""
 
     gate: bool = True
     """Give advantage 0 to one-outcome normalisation sets, instead of scaling their entropy noise to unit variance."""
@@ -112,16 +113,20 @@ class EntropyShaped(FailurePunished):
     def _sets(self, rollouts: Rollouts, scope: Scope) -> Tensor:
         return rollouts.group if scope == "group" else torch.zeros_like(rollouts.group)
 
-    def _signal(self, rollouts: Rollouts, generator: torch.Generator | None) -> Tensor:
-        """``[B, T]`` quantity that is compared, before :meth:`_positive`."""
+    def _signal(self, rollouts: Rollouts) -> Tensor:
+        """``[B, T]`` quantity that is compared, before :meth:`_positive` and :meth:`_permuted`."""
         self._require(rollouts)
         if self.signal == "uniform":
             return torch.ones((), device=rollouts.mask.device).expand(rollouts.mask.shape)
         source = rollouts.logprobs if self.signal == "surprisal" else rollouts.entropies
         assert source is not None  # checked by _require
+        return source
+
+    def _permuted(self, values: Tensor, mask: Tensor, rollouts: Rollouts, generator: torch.Generator | None) -> Tensor:
+        """``values``, for the random control permuted among the live ones of the comparison scope."""
         if self.signal != "random":
-            return source
-        return permuted_within(source, rollouts.mask, self._sets(rollouts, self.comparison_scope), generator)
+            return values
+        return permuted_within(values, mask, self._sets(rollouts, self.comparison_scope), generator)
 
     def _positive(self, signal: Tensor) -> Tensor:
         """The signal, or a block of it, clipped and floored. Masked-out values are arbitrary."""
@@ -139,7 +144,7 @@ class EntropyShaped(FailurePunished):
 
 
 def permuted_within(values: Tensor, mask: Tensor, sets: Tensor, generator: torch.Generator | None) -> Tensor:
-    """``[B, T]`` values, randomly permuted among the live tokens of each set."""
+    """``[B, T]`` values, randomly permuted among the live ones of each set."""
     token_sets = set_ids(sets)[0][:, None].expand_as(mask)[mask]
     order = torch.randperm(token_sets.numel(), generator=generator).to(mask.device)
     shuffled = order[torch.argsort(token_sets[order], stable=True)]

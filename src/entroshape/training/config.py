@@ -71,8 +71,8 @@ class TrainConfig:
     --dynamic-sampling False and --old-logprobs sampler."""
 
     method: str = option("run", default="gtpo")
-    """Credit-assignment method: gtpo, grpo_s, grpo, dapo, dapo_forking, or a control (gtpo_uniform, gtpo_random,
-    gtpo_surprisal)."""
+    """Credit-assignment method: gtpo, grpo_s, grpo, dapo, dapo_forking, opo, or a control (gtpo_uniform, gtpo_random,
+    gtpo_surprisal, grpo_s_uniform, grpo_s_random)."""
 
     method_options: dict[str, Any] = option("run", default_factory=dict)
     """Options of the method, such as alpha2=0.2 axis=row gate=false."""
@@ -124,6 +124,10 @@ class TrainConfig:
 
     max_completion_length: int | None = option("start", default=None)
     """Maximum completion length in tokens. None: the task's default."""
+
+    mask_truncated_completions: bool = option("result", default=False)
+    """Leave completions that the length limit cut out of the loss. Their rewards still count in the statistics of their
+    group where a method averages over completions; GTPO averages over tokens, of which they then have none."""
 
     lora_rank: int = option("start", default=0)
     """Rank of LoRA adapters on all linear layers. 0: train the whole model."""

@@ -154,6 +154,7 @@ def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> Shaped
         old_logprobs=config.old_logprobs,
         shuffle_dataset=False,
         max_completion_length=config.max_completion_length or task.max_completion_length,
+        mask_truncated_completions=config.mask_truncated_completions,
         temperature=config.temperature,
         learning_rate=config.peak_learning_rate,
         lr_scheduler_type="constant_with_warmup",

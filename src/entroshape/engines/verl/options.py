@@ -15,7 +15,7 @@ from entroshape.methods import METHODS, Method, build_method
 TRAINER_MODE = "entroshape_sync"
 """Value of ``trainer.v1.trainer_mode``: verl's synchronous trainer with our credit."""
 
-TAKEN_BY_VERL = ("grpo",)
+TAKEN_BY_VERL = ("grpo", "opo")
 """Names of methods for which verl has its own estimator; ours are registered as ``entroshape_NAME``."""
 
 ESTIMATORS: dict[str, str] = {f"entroshape_{name}" if name in TAKEN_BY_VERL else name: name for name in METHODS}
@@ -27,8 +27,9 @@ OWN_OPTIONS = ("outcome_key",)
 SURROGATE_OPTIONS = {
     "epsilon_low": "actor_rollout_ref.actor.clip_ratio_low",
     "epsilon_high": "actor_rollout_ref.actor.clip_ratio_high",
+    "aggregation": "actor_rollout_ref.actor.loss_agg_mode",
 }
-"""Options of a method that are written into verl's own configuration."""
+"""Options of methods that are written into verl's own configuration."""
 
 AGGREGATIONS = {"token_mean": "token-mean", "sequence_mean": "seq-mean-token-mean"}
 """verl's ``loss_agg_mode`` for each of our aggregations."""
@@ -212,7 +213,8 @@ def _changes(config: Any, method: Method) -> dict[str, Any]:
         if there == value:
             continue
         if there is not None and there != DEFAULTS[name]:
-            own = next((option for option, setting in SURROGATE_OPTIONS.items() if setting == name), None)
+            options = [option.name for option in fields(method)]
+            own = next((each for each, setting in SURROGATE_OPTIONS.items() if setting == name and each in options), "")
             instead = f"; set algorithm.entroshape.{own} instead" if own else ""
             raise decided_by_method(
                 name, method, value, there, f"Leave it at verl's default {DEFAULTS[name]!r}{instead}"
