@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from entroshape.experiments import read_comparison
 from entroshape.experiments.command import missing_jobs, plan
 from entroshape.experiments.options import parse_compare
 from entroshape.runs import RunDirectory
+from entroshape.training.config import TrainConfig
 
 SMALL = [
     "--steps=2",
@@ -144,6 +146,16 @@ def test_an_arm_with_options_of_training_is_held_against_the_baseline_with_the_s
     assert {arm.name: comparison.against(arm) for arm in comparison.arms} == {
         "dapo": None, "gtpo": "dapo", "dapo:steps=5": None, "gtpo:steps=5": "dapo:steps=5", "gtpo:steps=6": "dapo",
     }  # fmt: skip
+
+
+def test_the_model_of_a_task_and_its_defaults_are_those_of_train(tmp_path):
+    long = ["--methods=dapo", "--task=countdown_search?level=easy"]
+    _, base = parse_compare(long)
+    assert (base.model, base.steps, base.dynamic_sampling, base.old_logprobs) == (
+        "countdown-search", 60, False, "sampler"
+    )  # fmt: skip
+    assert parse_compare([*long, "--steps=7"])[1] == replace(base, steps=7)
+    assert parse_compare(["--methods=dapo"])[1] == TrainConfig()
 
 
 def test_a_failed_run_is_named_with_its_last_words_and_the_others_are_kept(tmp_path, capsys, monkeypatch):

@@ -17,7 +17,7 @@ from entroshape.options import Effect, affecting
 from entroshape.runs.reading import read_json
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from, load_config
-from entroshape.training.options import METHOD_OPTIONS
+from entroshape.training.options import METHOD_OPTIONS, defaults_of_the_model
 
 FILE = "comparison.json"
 """Name of the file in the directory of a comparison."""
@@ -46,6 +46,12 @@ class RunOptions(TrainConfig):
     config: str | None = None
     """YAML file with these options, such as a recipe or the config.yaml of a run. Options on the command line override
     it."""
+
+    def __post_init__(self) -> None:
+        given = self.model
+        super().__post_init__()
+        # The task may still change, because the command line overrides these values.
+        object.__setattr__(self, "model", given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +111,17 @@ def parse_compare(arguments: Sequence[str]) -> tuple[CompareConfig, TrainConfig]
         command = _parse(arguments, RunOptions(**asdict(load_config(command.runs.config)), config=command.runs.config))
     elif there := _options_there(command.output):
         command = _parse(arguments, RunOptions(**asdict(there)))
+    elif defaults := defaults_of_the_model(_shared(command)):
+        command = _parse(arguments, RunOptions(**defaults))
+    return command, _shared(command)
+
+
+def _shared(command: CompareConfig) -> TrainConfig:
+    """The options of training on which all runs agree."""
     plain = TrainConfig()
     own = affecting(plain, *SET_BY_THE_COMPARISON)
     shared = {each.name: getattr(plain if each.name in own else command.runs, each.name) for each in fields(plain)}
-    return command, TrainConfig(**shared)
+    return TrainConfig(**shared)
 
 
 def _options_there(output: str | None) -> TrainConfig | None:

@@ -50,7 +50,7 @@ def parse_train(arguments: list[str]) -> tuple[TrainConfig, str | None]:
     if command.config is not None:
         from_file = asdict(load_config(command.config))
         command = _parse(arguments, TrainCommand(**from_file, config=command.config))
-    elif defaults := _defaults_of_the_model(command):
+    elif defaults := defaults_of_the_model(_config(command)):
         command = _parse(arguments, TrainCommand(**defaults))
     return _config(command), None
 
@@ -59,8 +59,9 @@ def _config(command: TrainCommand) -> TrainConfig:
     return TrainConfig(**{option.name: getattr(command, option.name) for option in fields(TrainConfig)})
 
 
-def _defaults_of_the_model(command: TrainCommand) -> Mapping[str, Any]:
-    model = BUNDLED_MODELS.get(_config(command).model)
+def defaults_of_the_model(config: TrainConfig) -> Mapping[str, Any]:
+    """Options whose defaults on a command line are others for the bundled model that ``config`` names."""
+    model = BUNDLED_MODELS.get(config.model)
     return model.options if model else {}
 
 
