@@ -104,6 +104,37 @@ _COUNTED = {
 }
 """Metrics of the form ``pass@k``."""
 
+_BEYOND = {
+    "above-hull": Wording(
+        label="Pass@{k} above the hull",
+        share=True,
+        digits=1,
+        note="Pass@{k} minus that of the best coin between points of the start and the baseline, at equal Mean.",
+    ),
+    "mean-above-hull": Wording(
+        label="Mean above the hull at equal Pass@{k}",
+        share=True,
+        digits=1,
+        note="Mean minus that of the best coin between points of the start and the baseline, at equal Pass@{k}.",
+    ),
+    "area-beyond-hull": Wording(
+        label="Area beyond the hull in Pass@{k}",
+        unit="points²",
+        digits=0,
+        note="Pass@{k} above the hull, summed over the Mean where the method is ahead; in squared percentage points.",
+    ),
+    "above-wide-hull": Wording(
+        label="Pass@{k} above the hull of all weights",
+        share=True,
+        digits=1,
+        note="As above the hull, with the means and mixtures of the weights, of the method and of the baseline.",
+    ),
+    "greedy": Wording(label="Greedy", share=True, digits=1, note="Share of problems that greedy decoding solves."),
+}
+"""Figures of frontiers, by the part of the name before the kind of weights and ``@k``."""
+
+_WEIGHTS = {"-mix-ema": "mixtures with their mean", "-ema": "mean of the weights", "-mix": "mixtures of the weights"}
+
 _WORDINGS = {
     "reward": Wording(label="Reward", note="Mean over the completions."),
     "entropy": Wording(label="Entropy", unit=_NATS, note="Entropy of the sampling policy, in nats per token."),
@@ -138,6 +169,8 @@ def wording(metric: str) -> Wording:
     """How the metric of this name is shown. An unknown metric gets its name as label, and four significant digits.
 
     Example:
+        >>> wording("above-hull-ema@32").label
+        'Pass@32 above the hull (mean of the weights)'
         >>> wording("pass@4").label, wording("grad_norm").value(0.25), wording("success_rate").difference(-0.05)
         ('Pass@4', '0.25', '-5.0 points')
     """
@@ -146,6 +179,10 @@ def wording(metric: str) -> Wording:
         return replace(_COUNTED[kind], label=f"{_COUNTED[kind].label}@{k}")
     if metric in _WORDINGS:
         return _WORDINGS[metric]
+    suffix = next((each for each in _WEIGHTS if kind.endswith(each)), "")
+    if (words := _BEYOND.get(kind.removesuffix(suffix))) and (k.isdecimal() or kind.startswith("greedy")):
+        of = f" ({_WEIGHTS[suffix]})" if suffix else ""
+        return replace(words, label=words.label.format(k=k) + of, note=words.note.format(k=k))
     if metric.startswith("seconds_"):
         return Wording(label=metric.removeprefix("seconds_").capitalize(), unit="s", significant=True)
     return replace(_UNKNOWN, label=metric.replace("_", " ").capitalize())
