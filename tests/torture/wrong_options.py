@@ -6,6 +6,8 @@ TRAIN = {
     "threads": ["0", "-2", "100000", "many"],
     "learning-rate": ["0", "-1", "nan", "inf", "x"],
     "temperature": ["0", "-1", "nan", "inf", "hot"],
+    "ema-decay": ["1", "-0.1", "nan", "x"],
+    "anchor": ["1", "-1", "inf", "x"],
     "max-grad-norm": ["0", "nan", "x"],
     "num-generations": ["1", "0", "x", "99999999999"],
     "prompts-per-step": ["0", "-8", "x", "99999999999"],

@@ -45,6 +45,10 @@ def test_numbers_that_yaml_reads_as_text_are_numbers(tmp_path):
         ("updates_per_step: 3", ["updates_per_step", "128", "3"]),
         ("num_generations: 1", ["num_generations", "from 2 to"]),
         ("temperature: -1", ["temperature", "-1"]),
+        ("ema_decay: 1", ["ema_decay", "(0, 1)", "1"]),
+        ("ema_decay: -0.1", ["ema_decay", "(0, 1)", "-0.1"]),
+        ("anchor: 1.5", ["anchor", "(0, 1)", "1.5"]),
+        ("anchor: .nan", ["anchor", "nan"]),
     ],
 )
 def test_a_bad_file_is_refused_with_path_option_and_value(tmp_path, text, words):
@@ -52,6 +56,13 @@ def test_a_bad_file_is_refused_with_path_option_and_value(tmp_path, text, words)
     with pytest.raises(ValueError, match=r"options\.yaml") as error:
         load_config(path)
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize("name", ["ema_decay", "anchor"])
+def test_a_share_of_0_is_off_and_false_is_no_share(name):
+    assert TrainConfig(**{name: 0.0}) == TrainConfig(**{name: None}) == TrainConfig()
+    with pytest.raises(ValueError, match=name):
+        TrainConfig(**{name: False})
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):

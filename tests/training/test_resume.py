@@ -27,6 +27,7 @@ SMALL = [
     "--eval-every=2",
     "--rollouts-every=2",
     "--ema-decay=0.9",
+    "--anchor=0.01",
 ]
 TIMES = ("seconds_", "tokens_per_second")
 

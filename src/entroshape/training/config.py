@@ -46,7 +46,7 @@ MAY_BE_NONE = ("micro_batch_size", "max_completion_length", "train_size", "threa
 """Integer options that may also be ``None``."""
 
 
-SHARES = ("ema_decay",)
+SHARES = ("ema_decay", "anchor")
 """Options between 0 and 1, or ``None``, as which 0 is taken too."""
 
 
@@ -118,6 +118,11 @@ class TrainConfig:
     """Also keep an exponential mean of the weights, evaluate it and write it to model-ema/. The mean becomes decay *
     mean + (1 - decay) * weights after each optimizer update (updates_per_step per step): with 0.98 the share of earlier
     weights halves every 34 updates, with 0.99 every 69. None or 0: no mean."""
+
+    anchor: float | None = option("result", default=None)
+    """After each optimizer update, pull the weights back by this share of their distance from the weights before
+    training, such as 0.003. It is not multiplied by the learning rate. With LoRA, the adapter's contribution shrinks by
+    this share. None or 0: no anchor."""
 
     temperature: float = option("start", default=1.0)
     """Sampling temperature in training and evaluation. Entropies are computed at this temperature."""

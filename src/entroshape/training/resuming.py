@@ -19,6 +19,7 @@ from entroshape.runs import RunDirectory
 from entroshape.runs.checkpoints import updates_in
 from entroshape.training.config import TrainConfig
 from entroshape.training.saving import check_checkpoint
+from entroshape.weights.anchor import check_anchor
 from entroshape.weights.mean import check_mean
 
 
@@ -71,6 +72,8 @@ def resume_point(run: RunDirectory, config: TrainConfig, console: Console) -> Pa
             check_checkpoint(checkpoint)
             if config.ema_decay:
                 check_mean(checkpoint, config.ema_decay)
+            if config.anchor:
+                check_anchor(checkpoint, config.anchor)
         run.check_tables(step)
         run.forget_after(step)
         console.print(

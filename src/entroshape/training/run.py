@@ -42,7 +42,7 @@ from entroshape.training.resuming import (
 )
 from entroshape.training.saving import SavingTrainer, saving
 from entroshape.training.trackers import keep_tensorboard
-from entroshape.weights import EMACallback
+from entroshape.weights import AnchorCallback, EMACallback
 
 
 def train(config: TrainConfig, *, resume: str | Path | None = None, console: Console | None = None) -> RunDirectory:
@@ -95,6 +95,7 @@ def _carried_out(
         arguments.report_to = []  # otherwise a tracker would record a run without steps
 
     mean = EMACallback(config.ema_decay, resume_from=checkpoint) if config.ema_decay else None
+    anchor = [AnchorCallback(config.anchor, resume_from=checkpoint)] if config.anchor else []
     with StepProgress(config.steps, console) as progress:
         recorder = RunRecorder(run, config, tokenizer, progress, task.token_kinds)
         trainer = SavingTrainer(
@@ -105,7 +106,7 @@ def _carried_out(
             processing_class=tokenizer,
             peft_config=_lora(config),
             # The recorder marks a checkpoint as complete, so it comes after all that write into it.
-            callbacks=[FiniteWeights(run, config.steps_of), *([mean] if mean else []), recorder],
+            callbacks=[FiniteWeights(run, config.steps_of), *([mean] if mean else []), *anchor, recorder],
             on_rollouts=recorder.on_rollouts,
         )
         for callback in (PrinterCallback, BarOfTransformers):

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.state import AcceleratorState, DistributedType
-from accelerate.utils import extract_model_from_parallel
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ from entroshape.checks import check_number
 from entroshape.printable import one_line
 from entroshape.weights.files import write_weights
 from entroshape.weights.states import check_same_weights, swapped, trained_parameters
+from entroshape.weights.trainers import check_whole, checkpoint_of, unwrapped
 
 FILE = "ema.safetensors"
 """Name of the mean's file in a checkpoint."""
@@ -92,14 +91,14 @@ class EMACallback(TrainerCallback):
     ) -> None:
         """Begins the mean, or restores it from the checkpoint."""
         check_whole("the mean of the weights")
-        self._model = extract_model_from_parallel(model, keep_torch_compile=False)
+        self._model = unwrapped(model)
         parameters = trained_parameters(self._model)
         if not parameters:
             raise ValueError("model has no weights that are trained, so there is nothing to average")
         # At least float32; a copy also where it is float32 already.
         self._mean = {name: weight.detach().to(_dtype(weight), copy=True) for name, weight in parameters.items()}
         if state.global_step:
-            folder = Path(self._resume_from or Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            folder = checkpoint_of(args, state, self._resume_from)
             restored = load_file(check_mean(folder, self.decay))
             check_same_weights(self._mean, restored, "the model", str(folder / FILE))
             for name, tensor in restored.items():
@@ -117,8 +116,7 @@ class EMACallback(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Writes the mean into the checkpoint."""
         if state.is_world_process_zero:
-            file = Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
-            write_weights(file, self._mean, {"decay": repr(self.decay)})
+            write_weights(checkpoint_of(args, state) / FILE, self._mean, {"decay": repr(self.decay)})
 
 
 def check_mean(checkpoint: Path, decay: float) -> Path:
@@ -138,17 +136,6 @@ def check_mean(checkpoint: Path, decay: float) -> Path:
     if there != repr(decay):
         raise ValueError(f"decay must be that of {file}, {there}; got {decay!r}")
     return file
-
-
-def check_whole(what: str) -> None:
-    """Refuses models that are sharded over processes.
-
-    Raises:
-        ValueError: FSDP or DeepSpeed is in use; the message begins with ``what``.
-    """
-    kind = AcceleratorState().distributed_type
-    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM):
-        raise ValueError(f"{what} needs whole weights on every process; got a model that {kind.value} shards")
 
 
 def _dtype(weight: Tensor) -> torch.dtype:
