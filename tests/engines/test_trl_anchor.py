@@ -124,7 +124,7 @@ def test_a_checkpoint_of_another_anchor_is_not_resumed(tmp_path):
 
 
 def test_what_the_anchor_could_not_do_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="needs weights in float32, because torch.bfloat16 rounds small pulls away"):
+    with pytest.raises(ValueError, match=r"needs weights in float32, because torch\.bfloat16 rounds small pulls away"):
         trainer_with([AnchorCallback(0.1)], tmp_path, model=tiny_model().to(torch.bfloat16), bf16=True)
     with pytest.raises(ValueError, match="needs LoRA without magnitudes"):
         trainer_with([AnchorCallback(0.1)], tmp_path, peft_config=lora(use_dora=True))

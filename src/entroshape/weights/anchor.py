@@ -164,5 +164,5 @@ def _checksum(weights: Mapping[str, Tensor]) -> str:
     digest = sha256()
     for name in sorted(weights):
         digest.update(f"{name} {weights[name].dtype} {list(weights[name].shape)}\n".encode())
-        digest.update(weights[name].cpu().contiguous().view(torch.uint8).numpy())
+        digest.update(weights[name].cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
