@@ -31,7 +31,7 @@ def tables(draw, shaped=None):
 
 def advantages_of(values, mask, success, sets, **options):
     return normalized_advantages(
-        torch.tensor(values, dtype=torch.float32),
+        torch.tensor(values, dtype=torch.float32).nan_to_num(nan=0.0),
         torch.tensor(mask) == 1,
         torch.tensor(success),
         torch.tensor(sets),

@@ -88,9 +88,10 @@ def _set_mean(x: Tensor, mask: Tensor, sets: Tensor, axis: Axis) -> Tensor:
     """Mean of ``x`` (zero where masked) over each token's set, broadcastable to ``[B, T]``; 1 for an empty set."""
     wide = statistics_dtype(x)
     if axis == "column":
-        total, size = x.to(wide), mask.float()  # float32 counts exactly up to 2^24 responses
+        # Float32 counts exactly up to 2^24 completions. On a CPU, a byte becomes a float 4 times as fast as a bool.
+        total, size = x.to(wide), mask.view(torch.uint8).float()
     else:
-        total, size = x.sum(dim=1, keepdim=True, dtype=wide), mask.sum(dim=1, keepdim=True)
+        total, size = x.sum(dim=1, keepdim=True, dtype=wide), mask.sum(dim=1, keepdim=True, dtype=torch.int32)
     if axis != "row":
         ids, count = set_ids(sets)
         total, size = set_sum(total, ids, count), set_sum(size, ids, count)

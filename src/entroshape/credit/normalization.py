@@ -43,8 +43,9 @@ def normalized_advantages(
       failures alike.
 
     Args:
-        shaped: ``[B, T]`` shaped rewards, ``r+`` in the rows of successes and ``r-`` in those of failures.
-        mask: ``[B, T]`` bool, the live tokens; elsewhere ``shaped`` is never read.
+        shaped: ``[B, T]`` shaped rewards, ``r+`` in the rows of successes and ``r-`` in those of failures, and 0 where
+            ``mask`` is 0.
+        mask: ``[B, T]`` bool, the live tokens.
         success: ``[B]`` bool.
         sets: ``[B]`` integer ids of the normalisation sets.
         normalization: one of the three above.
@@ -113,12 +114,19 @@ def without_advantage(advantages: Tensor, sets: Tensor) -> Tensor:
 
 @row_wise
 def response_moments(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``[B]`` each, per completion: the number of tokens, their mean, and the sum of squared deviations from it."""
+    """``[B]`` each, per completion: the number of tokens, their mean, and the sum of squared deviations from it.
+
+    The mean is corrected by the mean deviation from its float32 value, so that the mean of equal values is exact and
+    the sum of their squared deviations is 0. ``values`` are 0 where ``mask`` is 0.
+    """
     wide = statistics_dtype(values)
-    tokens = mask.sum(dim=1).to(wide)
-    mean = torch.where(mask, values, 0.0).sum(dim=1, dtype=wide) / tokens.clamp(min=1)
-    squares = torch.where(mask, values - mean.to(values.dtype)[:, None], 0.0).square().sum(dim=1, dtype=wide)
-    return tokens, mean, squares
+    tokens = mask.sum(dim=1, dtype=torch.int32).to(wide)
+    count = tokens.clamp(min=1)
+    near = (values.sum(dim=1).to(wide) / count).to(values.dtype)
+    deviations = torch.where(mask, values - near[:, None], 0.0)
+    correction = deviations.sum(dim=1).to(wide) / count
+    squares = deviations.square().sum(dim=1).to(wide) - tokens * correction.square()
+    return tokens, near.to(wide) + correction, squares.clamp(min=0.0)
 
 
 @row_wise

@@ -38,7 +38,15 @@ def is_success(rewards: Tensor | Sequence[float], threshold: float) -> Tensor:
 
 
 def set_ids(sets: Tensor) -> tuple[Tensor, int]:
-    """Renumbers arbitrary ids ``[B]`` to ``0 .. S-1``, and returns them with ``S``."""
+    """Renumbers arbitrary ids ``[B]`` to ``0 .. S-1``, and returns them with ``S``.
+
+    Ids that are already in ``0 .. B-1`` are kept, so some of the ``S`` sets may be empty. Sorting them would take
+    longer than the sums of a small matrix.
+    """
+    if sets.numel():
+        smallest, largest = (int(end) for end in torch.aminmax(sets))
+        if smallest >= 0 and largest < len(sets):
+            return sets.long(), largest + 1
     unique, inverse = torch.unique(sets, return_inverse=True)
     return inverse, unique.numel()
 
