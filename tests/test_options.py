@@ -12,7 +12,7 @@ from entroshape.experiments.arms import Arm, parse_arms
 from entroshape.experiments.page import page_text
 from entroshape.experiments.preflight import check_begun
 from entroshape.experiments.results import Comparison, check_same, shared_options
-from entroshape.experiments.runner import Job, _evaluated_starts
+from entroshape.experiments.starts import Job, evaluated_starts
 from entroshape.options import affecting, compared, option
 from entroshape.report.data import page_data
 from entroshape.runs import RunDirectory
@@ -42,7 +42,7 @@ class MoreEval(EvalConfig):
 
 @pytest.mark.parametrize("options", [TrainConfig, EvalConfig])
 def test_every_option_says_what_it_affects(options):
-    every = affecting(options, "run", "start", "result", "resources", "presentation")
+    every = affecting(options, "run", "start", "result", "further", "resources", "presentation")
     assert every == [each.name for each in fields(options)]
 
 
@@ -110,7 +110,7 @@ def test_arms_share_the_evaluation_before_training_where_the_start_is_the_same(t
 
     def shares(**changed):
         config = MoreTrain(**changed)
-        return bool(list(_evaluated_starts(Job(arm=Arm(method="gtpo"), config=config, path=tmp_path / "gtpo/seed-0"))))
+        return bool(list(evaluated_starts(Job(arm=Arm(method="gtpo"), config=config, path=tmp_path / "gtpo/seed-0"))))
 
     assert shares()
     assert shares(momentum=0.75, workers=2, colour="blue", which="b")

@@ -11,10 +11,51 @@ from typing import Any
 import tyro
 
 from entroshape.printable import printable
+from entroshape.training.values import parse_value
+
+RULES = tyro.constructors.ConstructorRegistry()
+"""How values on a command line are read, where tyro's own way is not the one of this project."""
+
+
+@RULES.primitive_rule
+def _numbers_rule(type_info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    if type_info.type != list[float]:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[NUMBER,...]",
+        instance_from_str=lambda texts: [float(each) for text in texts for each in text.split(",") if each.strip()],
+        is_instance=lambda value: isinstance(value, list) and all(isinstance(each, int | float) for each in value),
+        str_from_instance=lambda numbers: [",".join(f"{number:g}" for number in numbers)] if numbers else [],
+    )
+
+
+@RULES.primitive_rule
+def _options_rule(type_info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    if type_info.type != dict[str, Any]:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[NAME=VALUE ...]",
+        instance_from_str=_parse_options,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda options: [f"{name}={value}" for name, value in options.items()],
+    )
+
+
+def _parse_options(arguments: list[str]) -> dict[str, Any]:
+    """Parses ``alpha2=0.2 axis=row`` to a mapping. Values are YAML, so numbers, true/false and {maps} work."""
+    options = {}
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if not (name and equals):
+            raise ValueError(f"expected NAME=VALUE, got {argument!r}")
+        options[name] = parse_value(value)
+    return options
 
 
 def parse_arguments(options: Any, command: str, arguments: Sequence[str], **of_tyro: Any) -> Any:
-    """Parses the options of ``entroshape command`` with ``tyro.cli``.
+    """Parses the options of ``entroshape command`` with ``tyro.cli`` and :data:`RULES`.
 
     Error messages quote the refused argument, with control characters escaped.
 
@@ -30,6 +71,7 @@ def parse_arguments(options: Any, command: str, arguments: Sequence[str], **of_t
                 prog=f"entroshape {command}",
                 args=list(arguments),
                 config=(tyro.conf.FlagCreatePairsOff,),
+                registry=RULES,
                 **of_tyro,
             )
     finally:

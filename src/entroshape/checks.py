@@ -60,6 +60,24 @@ def check_number(
         raise ValueError(f"{name} must be a finite number{bounds}; got {value!r}")
 
 
+def check_distinct(
+    name: str, values: object, *, minimum: float = -math.inf, maximum: float = math.inf, exclusive: bool = False
+) -> None:
+    """Raise ``ValueError`` unless ``values`` is a list of different finite numbers within the bounds.
+
+    Example:
+        >>> check_distinct("eval_temperatures", [0.2, 0.2], minimum=0.0)
+        Traceback (most recent call last):
+        ValueError: eval_temperatures must be different numbers; got 0.2 more than once
+    """
+    if not isinstance(values, list):
+        raise ValueError(f"{name} must be a list of numbers; got {values!r}")
+    for place, value in enumerate(values):
+        check_number(f"{name}[{place}]", value, minimum=minimum, maximum=maximum, exclusive=exclusive)
+        if value in values[:place]:
+            raise ValueError(f"{name} must be different numbers; got {value!r} more than once")
+
+
 @contextmanager
 def begun() -> Iterator[None]:
     """Marks work that has begun: a ``ValueError`` inside is a runtime failure and not a refused option.

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import MISSING, field, fields
 from typing import Any, Literal, get_args
 
-Effect = Literal["run", "start", "result", "resources", "presentation"]
+Effect = Literal["run", "start", "result", "further", "resources", "presentation"]
 """``run``: which run of a comparison this is. ``start``: the metrics before training, and so everything after them.
-``result``: the metrics after training; in an evaluation, the completions and verdicts. ``resources``: where, how fast
-and how safely the same is computed. ``presentation``: where results are written and how they are shown.
+``result``: the metrics after training; in an evaluation, the completions and verdicts. ``further``: which evaluations
+are made in addition; all others stay as they are, so more can be added to a finished run. ``resources``: where, how
+fast and how safely the same is computed. ``presentation``: where results are written and how they are shown.
 
 An option may have several effects: the device is a resource, and its arithmetic changes the last digits of the start
 metrics."""
@@ -54,12 +55,12 @@ def affecting(options: Any, *effects: Effect) -> list[str]:
 
 
 def compared(options: Any) -> list[str]:
-    """Names of the options that metrics depend on. Results can be compared only if these options are the same.
+    """Names of the options that every metric depends on. Results can be compared only if these options are the same.
 
     Raises:
         TypeError: see :func:`affecting`.
     """
-    return [name for name, own in _effects(options).items() if not own & {"resources", "presentation"}]
+    return [name for name, own in _effects(options).items() if not own & {"further", "resources", "presentation"}]
 
 
 def _effects(options: Any) -> dict[str, frozenset[str]]:

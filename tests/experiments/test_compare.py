@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from entroshape.cli import main
 from entroshape.experiments import read_comparison
 from entroshape.experiments.command import missing_jobs, plan
 from entroshape.experiments.options import parse_compare
+from entroshape.metrics.points import EvaluationPoint
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
 
@@ -28,6 +30,7 @@ SMALL = [
     "--save-every=1",
     "--rollouts-every=0",
     "--device=cpu",
+    "--eval-temperatures=0,0.5",
 ]
 TIMES = ("seconds", "environment")
 
@@ -79,6 +82,71 @@ def test_methods_of_a_seed_start_alike_see_the_same_prompts_and_are_asked_the_sa
     assert first[0]["reward"] == first[1]["reward"]
     assert first[0]["entropy"] == first[1]["entropy"]
     assert dapo.read_evaluation(2)[0] != gtpo.read_evaluation(2)[0]
+
+
+def test_every_run_has_its_points_and_runs_of_a_seed_share_those_of_the_start(finished):
+    comparison = read_comparison(finished / "comparison.json")
+    starts = {}
+    for record in comparison.records:
+        points = [EvaluationPoint.from_dict(point) for point in record["points"]]
+        assert [(each.weights, each.step, each.temperature) for each in points] == [
+            (weights, step, temperature) for weights, step in (("start", 0), ("last", 2)) for temperature in (0, 0.5, 1)
+        ]
+        assert points[-1].mean == pytest.approx(record["after"]["mean@4"])
+        starts.setdefault(record["seed"], []).append(points[:3])
+    assert all(first == second for first, second in starts.values())
+    for seed in (0, 1):
+        logs = [path.read_text() for path in finished.glob(f"runs/*/seed-{seed}.log")]
+        assert sorted(log.count("evaluating start at step 0, T 0.5") for log in logs) == [0, 1]
+
+
+def test_temperatures_and_mixtures_that_are_asked_for_later_are_evaluated_without_training(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    trained = [path for path in copy.glob("runs/*/*/*") if path.name in ("metrics.jsonl", "model", "eval")]
+    times = [path.stat().st_mtime_ns for path in trained]
+    before = read_comparison(copy / "comparison.json")
+    assert main(compare(copy, "--seeds=2", "--eval-temperatures=0.2", "--eval-mixtures=0.5")) == 0
+    assert "4 runs, 0 done, 4 trained that lack evaluations" in capsys.readouterr().out.replace("\n", " ")
+    after = read_comparison(copy / "comparison.json")
+    assert [path.stat().st_mtime_ns for path in trained] == times
+    for old, new in zip(before.records, after.records, strict=True):
+        assert all(point in new["points"] for point in old["points"])
+        added = [point for point in new["points"] if point not in old["points"]]
+        assert [(point["weights"], point["temperature"]) for point in added] == [
+            ("start", 0.2), ("last", 0.2), ("mix:0.5", 0), ("mix:0.5", 0.2), ("mix:0.5", 0.5),
+        ]  # fmt: skip
+        assert {**old, "points": 0, "environment": 0} == {**new, "points": 0, "environment": 0}
+        assert old["environment"] == new["environment"]
+    logs = "".join(path.read_text() for path in copy.glob("runs/*/seed-1.log"))
+    assert logs.count("evaluating start at step 0, T 0.2") == 1
+    # A run that is added later gets all of them, also those that the command does not name.
+    comparison, arms, directory = plan(*parse_compare([f"--output={copy}", "--seeds=3", "--eval-temperatures=0.2"]))
+    assert [job.config.eval_temperatures for job in missing_jobs(comparison, arms, range(3), directory)] == [
+        [0, 0.2, 0.5],
+        [0, 0.2, 0.5],
+    ]
+
+
+def test_a_run_whose_weights_are_gone_is_not_trained_again_for_a_temperature(finished, tmp_path, capsys):
+    (tmp_path / "comparison.json").write_bytes((finished / "comparison.json").read_bytes())
+    assert main(compare(tmp_path, "--seeds=2", "--eval-temperatures=0.2")) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "a run has no evaluation of start at temperature 0.2, and its weights are gone" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison.json"]
+
+
+def test_an_older_comparison_without_points_stays_readable(finished, tmp_path):
+    content = json.loads((finished / "comparison.json").read_text())
+    del content["base"]["eval_temperatures"], content["base"]["eval_mixtures"]
+    for record in content["records"]:
+        del record["points"]
+    (tmp_path / "comparison.json").write_text(json.dumps(content))
+    assert main(compare(tmp_path, "--seeds=2")) == 0
+    assert all("points" not in record for record in read_comparison(tmp_path / "comparison.json").records)
+    content["records"][0]["points"] = [{"weights": "best"}]
+    (tmp_path / "comparison.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"comparison\.json is not .* points\[0\] must be an object with"):
+        read_comparison(tmp_path / "comparison.json")
 
 
 def test_a_launcher_starts_the_runs(tmp_path):

@@ -42,6 +42,7 @@ def outcome(run):
     return {
         "metrics": metrics,
         "evaluations": {step: run.read_evaluation(step) for step in run.evaluation_steps()},
+        "points": run.read_points(),
         "rollouts": {step: run.read_rollouts(step) for step in run.rollout_steps()},
         "weights": weights,
     }

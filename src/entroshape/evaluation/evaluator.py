@@ -54,7 +54,7 @@ class EvaluationOptions:
     """Maximum completion length in tokens; ``None``: the task's default."""
 
     temperature: float = 1.0
-    """Sampling temperature."""
+    """Sampling temperature. At 0, greedy decoding, one completion per problem is sampled, because all are equal."""
 
     batch_size: int = 256
     """Completions sampled and scored at a time."""
@@ -70,8 +70,13 @@ class EvaluationOptions:
             value = getattr(self, name)
             if not (value is None and name in ("problems", "max_new_tokens")):
                 check_integer(name, value, minimum=1)
-        check_number("temperature", self.temperature, minimum=0.0, exclusive=True)
+        check_number("temperature", self.temperature, minimum=0.0)
         check_number("success_threshold", self.success_threshold)
+
+    @property
+    def distinct_samples(self) -> int:
+        """Completions to sample per problem: one under greedy decoding."""
+        return self.samples if self.temperature else 1
 
 
 def evaluate(
@@ -100,7 +105,7 @@ def evaluate(
         samples: completions per problem, the ``n`` of Mean@n.
         problems: evaluate only the first N problems; ``None``: all.
         max_new_tokens: maximum completion length in tokens; ``None``: the task's default.
-        temperature: sampling temperature.
+        temperature: sampling temperature; at 0, greedy decoding, there is one completion per problem.
         batch_size: completions sampled at a time.
         seed: random seed for all draws.
         success_threshold: a completion is a success if its reward is above this threshold, as in
@@ -155,8 +160,9 @@ def evaluate_sampler(
     """
     test = _test_problems(task, options.problems)
     token_ids = sampler.tokenize([prompt_formatter(text) if prompt_formatter else text for text in test["prompt"]])
+    samples = options.distinct_samples
     batches = plan_batches(
-        [len(ids) for ids in token_ids], samples=options.samples, batch_size=options.batch_size, seed=options.seed
+        [len(ids) for ids in token_ids], samples=samples, batch_size=options.batch_size, seed=options.seed
     )
     finished = _finished(journal, batches) if journal is not None else []
     score = _scorer(task, test, success_threshold=options.success_threshold, with_answers=answers)
@@ -174,7 +180,7 @@ def evaluate_sampler(
         for i, answer in zip(batch.prompts, scored, strict=True):
             of_problem[i].append(answer)
         if progress is not None:
-            progress(sum(map(len, of_problem)), len(token_ids) * options.samples)
+            progress(sum(map(len, of_problem)), len(token_ids) * samples)
     return _result(test, of_problem)
 
 

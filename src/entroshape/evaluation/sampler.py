@@ -56,7 +56,7 @@ class Sampler(Protocol):
         Args:
             prompts: token ids of each prompt.
             max_new_tokens: maximum number of tokens per completion.
-            temperature: sampling temperature.
+            temperature: sampling temperature; 0 is greedy decoding.
             seed: random seed for all draws of this call, below 2 ** 64.
         """
 

@@ -68,7 +68,7 @@ class TransformersSampler:
             ValueError: an option is out of range, or no token ends a completion.
         """
         check_integer("max_new_tokens", max_new_tokens, minimum=1)
-        check_number("temperature", temperature, minimum=0.0, exclusive=True)
+        check_number("temperature", temperature, minimum=0.0)
         config = _generation_config(self._model, self._tokenizer, max_new_tokens, temperature)
         with _evaluation_mode(self._model), torch.no_grad(), _seeded(seed, self._model.device):
             return _sample_batch(self._model, self._tokenizer, prompts, config)
@@ -97,7 +97,7 @@ def sample_completions(
         prompts: plain texts or conversations.
         samples: completions per prompt.
         max_new_tokens: maximum number of tokens per completion.
-        temperature: sampling temperature.
+        temperature: sampling temperature; 0 is greedy decoding.
         batch_size: completions sampled at a time.
         seed: random seed for all draws.
         progress: called after each batch.
@@ -131,7 +131,7 @@ def _sample_batch(
     pad = config.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
-    recorder = _EntropyRecorder(config.temperature)
+    recorder = _EntropyRecorder(config.temperature if config.do_sample else 0.0)
     output = model.generate(
         input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=LogitsProcessorList([recorder])
     )
@@ -151,21 +151,28 @@ def _sample_batch(
 
 
 class _EntropyRecorder(LogitsProcessor):
-    """Records the entropies ``[B]`` of every sampling step. It gets the logits before the temperature is applied."""
+    """Records the entropies ``[B]`` of every sampling step. It gets the logits before the temperature is applied.
+
+    Those of greedy decoding are 0.
+    """
 
     def __init__(self, temperature: float) -> None:
         self.columns: list[Tensor] = []
         self._temperature = temperature
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        self.columns.append(entropy(scores, temperature=self._temperature))
+        greedy = scores.new_zeros(len(scores))
+        self.columns.append(entropy(scores, temperature=self._temperature) if self._temperature else greedy)
         return scores
 
 
 def _generation_config(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int, temperature: float
 ) -> GenerationConfig:
-    """Plain sampling that ends, as in training, at the tokenizer's end-of-sequence token or one of the model's."""
+    """Plain sampling, or greedy decoding at temperature 0.
+
+    It ends, as in training, at the tokenizer's end-of-sequence token or one of the model's.
+    """
     theirs = model.generation_config
     ends = theirs.eos_token_id if theirs.eos_token_id is not None else []
     ends = list(ends) if isinstance(ends, list | tuple) else [ends]
@@ -175,13 +182,11 @@ def _generation_config(
         raise ValueError("tokenizer must have an end-of-sequence token, or the model's generation config one; got none")
     # Only settings of the model are overridden, because a cut-off that is set is computed even if it has no effect.
     overrides = {name: value for name, value in FULL_SUPPORT.items() if getattr(theirs, name, None) is not None}
+    sampling = {"do_sample": True, "temperature": float(temperature), "top_k": 0, "top_p": 1.0}
     return GenerationConfig(
         **overrides,
-        do_sample=True,
+        **(sampling if temperature else {"do_sample": False}),
         num_beams=1,
-        temperature=float(temperature),
-        top_k=0,
-        top_p=1.0,
         max_new_tokens=max_new_tokens,
         eos_token_id=ends,
         pad_token_id=ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id,

@@ -154,7 +154,7 @@ def _method_option_names(method: str) -> list[str]:
 
 
 def _train_option_names() -> list[str]:
-    own = affecting(TrainConfig, *SET_BY_THE_COMPARISON)
+    own = affecting(TrainConfig, *SET_BY_THE_COMPARISON, "further")
     return [option.name for option in fields(TrainConfig) if option.name not in own]
 
 

@@ -14,14 +14,17 @@ from entroshape.assets import BUNDLED_MODELS
 from entroshape.experiments.arms import Arm, parse_arms
 from entroshape.experiments.options import FILE, CompareConfig
 from entroshape.experiments.page import write_page
-from entroshape.experiments.preflight import check_begun, check_starts, held
+from entroshape.experiments.preflight import check_begun, check_saved, check_starts, held
+from entroshape.experiments.record import lacking
 from entroshape.experiments.results import (
     Comparison,
     check_same,
     read_comparison,
+    with_further,
     write_comparison,
 )
-from entroshape.experiments.runner import Job, Runner
+from entroshape.experiments.runner import Runner
+from entroshape.experiments.starts import Job
 from entroshape.experiments.table import comparison_table, counted
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
@@ -43,7 +46,10 @@ def run_compare(config: CompareConfig, base: TrainConfig, console: Console) -> C
         comparison, arms, directory = plan(config, base)
         jobs = _jobs(config, comparison, arms, directory)
         runs = len(arms) * config.seeds
-        console.print(f"{directory}: {counted(runs, 'run')}, {runs - len(jobs)} done", soft_wrap=True)
+        known = {(record["arm"], record["seed"]) for record in comparison.records}
+        trained = sum((job.arm.name, job.config.seed) in known for job in jobs)
+        further = f", {trained} trained that lack evaluations" if trained else ""
+        console.print(f"{directory}: {counted(runs, 'run')}, {runs - len(jobs)} done{further}", soft_wrap=True)
         return _carried_out(config, comparison, jobs, directory, console)
 
 
@@ -107,7 +113,7 @@ def plan(config: CompareConfig, base: TrainConfig) -> tuple[Comparison, list[Arm
     if there is not None and there.records:
         check_same(there, base, path)
     comparison = Comparison(
-        base=base,
+        base=with_further(base, there.base) if there is not None else base,
         arms=(every := list({arm.name: arm for arm in [*known, *arms]}.values())),
         baseline=_baseline(config, there, every),
         records=there.records if there else [],
@@ -129,18 +135,24 @@ def _named_arms(config: CompareConfig, there: Comparison | None, path: Path) -> 
 
 
 def missing_jobs(comparison: Comparison, arms: Sequence[Arm], seeds: Iterable[int], directory: Path) -> list[Job]:
-    """The runs without a record, ordered by seed, so that a stopped comparison has as many seeds of each arm.
+    """The runs without a record or with missing points, ordered by seed.
+
+    So a stopped comparison has as many seeds of each arm.
 
     Raises:
-        ValueError: the directory of a run contains a run with other options.
+        ValueError: the directory of a run contains a run with other options, or points are missing of a run whose
+            weights are gone.
     """
-    done = {(record["arm"], record["seed"]) for record in comparison.records}
+    records = {(record["arm"], record["seed"]): record for record in comparison.records}
     jobs = []
     for seed in seeds:
         for arm in arms:
-            if (arm.name, seed) not in done:
-                path = directory / "runs" / arm.folder / f"seed-{seed}"
-                job = Job(arm=arm, config=arm.config(comparison.base, seed, str(path)), path=path)
+            path = directory / "runs" / arm.folder / f"seed-{seed}"
+            job = Job(arm=arm, config=arm.config(comparison.base, seed, str(path)), path=path)
+            record = records.get((arm.name, seed))
+            if record is None or lacking(record, job.config):
+                if record is not None:
+                    check_saved(RunDirectory(path), job.config, lacking(record, job.config))
                 check_begun(RunDirectory(path), job.config)
                 jobs.append(job)
     return jobs

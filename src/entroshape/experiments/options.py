@@ -17,7 +17,7 @@ from entroshape.options import Effect, affecting
 from entroshape.runs.reading import read_json
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from, load_config
-from entroshape.training.options import METHOD_OPTIONS, defaults_of_the_model
+from entroshape.training.options import defaults_of_the_model
 
 FILE = "comparison.json"
 """Name of the file in the directory of a comparison."""
@@ -136,7 +136,5 @@ def _options_there(output: str | None) -> TrainConfig | None:
 
 def _parse(arguments: Sequence[str], runs: RunOptions) -> CompareConfig:
     default = CompareConfig(runs=runs)
-    config: CompareConfig = parse_arguments(
-        CompareConfig, "compare", arguments, default=default, registry=METHOD_OPTIONS
-    )
+    config: CompareConfig = parse_arguments(CompareConfig, "compare", arguments, default=default)
     return config

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from entroshape.experiments.record import is_trained
 from entroshape.models import check_readable, load_tokenizer
 from entroshape.options import compared
 from entroshape.runs import RunDirectory, files
@@ -63,6 +64,26 @@ def check_begun(run: RunDirectory, config: TrainConfig) -> None:
                 f"{run.path} contains a run with {name} = {there.get(name)!r}, but {wanted!r} was requested; "
                 "choose another --output, or remove it"
             )
+
+
+def check_saved(run: RunDirectory, config: TrainConfig, points: Sequence[tuple[str, int, float]]) -> None:
+    """Refuses to evaluate a run whose weights are gone.
+
+    Args:
+        run: the run.
+        config: its options.
+        points: what the run lacks, as weights, step and temperature.
+
+    Raises:
+        ValueError: the message names the directory and the first point.
+    """
+    if not is_trained(run, config):
+        weights, _, temperature = points[0]
+        raise ValueError(
+            f"a run has no evaluation of {weights} at temperature {temperature:g}, and its weights are gone: "
+            f"{run.path} is not the directory of a finished run. Leave this out of --eval-temperatures or "
+            "--eval-mixtures, or choose another --output"
+        )
 
 
 def held(directory: Path) -> AbstractContextManager[None]:

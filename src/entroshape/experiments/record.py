@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from entroshape.evaluation.points import point_of
 from entroshape.experiments.arms import Arm
 from entroshape.metrics.aggregation import pass_curve
+from entroshape.metrics.points import EvaluationPoint
 from entroshape.printable import shown
 from entroshape.runs import RunDirectory
 from entroshape.runs.reading import check_numbers
 from entroshape.training.config import TrainConfig
+from entroshape.training.missing import missing_points
 
 CURVES = ("success_rate", "reward", "entropy", "entropy_success", "entropy_failure", "completion_length", "share_cut")
 """Training metrics that are kept for every step."""
@@ -23,7 +26,12 @@ INTERVALS = ("_low", "_high")
 
 
 def is_finished(run: RunDirectory, config: TrainConfig) -> bool:
-    """Whether the run has its last evaluation, its model and its report."""
+    """Whether the run has its last evaluation, its models, its report, and its points before and after training."""
+    return is_trained(run, config) and not missing_points(run, config)
+
+
+def is_trained(run: RunDirectory, config: TrainConfig) -> bool:
+    """Whether the run has its last evaluation, its models and its report."""
     return run.config_path.is_file() and run.is_finished(config.steps, ema=config.ema_decay is not None)
 
 
@@ -33,8 +41,10 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
     Returns:
         ``arm``, ``seed``, ``steps``; ``before`` and ``after``, the metrics on held-out problems; ``pass_curve``, Pass@k
         after training for ``k`` from 1 to ``n``; ``curves``, one list per training metric; ``evaluations`` during
-        training; ``responses``, the number of completions sampled for training, including replaced ones (``None`` for
-        old runs that did not count them); ``seconds`` of training; ``environment``.
+        training; ``points``, the successes per problem over weights, steps and temperatures, see
+        :class:`~entroshape.metrics.points.EvaluationPoint`; ``responses``, the number of completions sampled for
+        training, including replaced ones (``None`` for old runs that did not count them); ``seconds`` of training;
+        ``environment``.
 
     Raises:
         ValueError: the run is not finished, or a file of it is damaged.
@@ -53,10 +63,29 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
         "pass_curve": [point["value"] for point in pass_curve(rows)],
         "curves": {"step": [line["step"] for line in lines], **curves},
         "evaluations": {str(step): _metrics(run.read_evaluation(step)[1]) for step in steps if 0 < step < config.steps},
+        "points": [point.to_dict() for point in run_points(run, config)],
         "responses": sum(line["responses"] for line in lines) if all("responses" in line for line in lines) else None,
         "seconds": round(seconds, 1),
         "environment": run.read_config().get("environment"),
     }
+
+
+def run_points(run: RunDirectory, config: TrainConfig) -> list[EvaluationPoint]:
+    """The points of a run; those at its own temperature are counted from its evaluations."""
+    points = {(point.step, point.weights, point.temperature): point for point in run.read_points()}
+    for step in run.evaluation_steps():
+        weights = "last" if step else "start"
+        if (step, weights, config.temperature) not in points:
+            rows = run.read_evaluation(step)[0]
+            own = point_of(rows, weights=weights, step=step, temperature=config.temperature)
+            points[step, weights, config.temperature] = own
+    return [points[key] for key in sorted(points)]
+
+
+def lacking(record: Mapping[str, Any], config: TrainConfig) -> list[tuple[str, int, float]]:
+    """The points before and after training that ``config`` asks for and the record does not have."""
+    there = {(point["weights"], point["step"], point["temperature"]) for point in record.get("points", [])}
+    return [point for point in config.final_points if point not in there]
 
 
 def checked_fields(value: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
@@ -84,6 +113,11 @@ def checked_record(value: Any, where: str) -> dict[str, Any]:
     evaluations = {"before": record["before"], "after": record["after"], **(record.get("evaluations") or {})}
     for name, metrics in evaluations.items():
         check_numbers(metrics, f"{where}, {name}")
+    points = record.get("points", [])
+    if not isinstance(points, list):
+        raise ValueError(f"{where}: points must be a list; got {shown(points)}")
+    for place, point in enumerate(points):
+        EvaluationPoint.from_dict(point, f"{where}, points[{place}]")
     steps = record["curves"].get("step")
     for name, curve in {**record["curves"], "pass_curve": record["pass_curve"]}.items():
         if not isinstance(curve, list):

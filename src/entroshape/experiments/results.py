@@ -172,7 +172,16 @@ def read_comparison(path: Path) -> Comparison:
 def shared_options(base: TrainConfig) -> dict[str, Any]:
     """The options of ``base`` that all runs share, unless an arm has its own value."""
     own = affecting(base, *SET_BY_THE_COMPARISON)
-    return {name: getattr(base, name) for name in compared(base) if name not in own}
+    names = [name for name in compared(base) if name not in own]
+    return {name: getattr(base, name) for name in [*names, *affecting(base, "further")]}
+
+
+def with_further(base: TrainConfig, there: TrainConfig) -> TrainConfig:
+    """``base`` with the further evaluations of ``there`` as well, so that all runs of a comparison get the same."""
+    both: dict[str, Any] = {
+        name: sorted({*getattr(base, name), *getattr(there, name)}) for name in affecting(base, "further")
+    }
+    return replace(base, **both)
 
 
 def check_same(comparison: Comparison, base: TrainConfig, path: Path) -> None:
@@ -182,8 +191,9 @@ def check_same(comparison: Comparison, base: TrainConfig, path: Path) -> None:
         ValueError: an option differs; the message names it with both values.
     """
     there, wanted = shared_options(comparison.base), shared_options(base)
+    further = affecting(base, "further")
     for name, value in wanted.items():
-        if there[name] != value:
+        if name not in further and there[name] != value:
             raise ValueError(
                 f"{path} was made with {name} = {there[name]!r}; got {value!r}. Choose another --output, "
                 "or keep the option unchanged"

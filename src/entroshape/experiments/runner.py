@@ -11,17 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
-from entroshape.experiments.arms import Arm
 from entroshape.experiments.preflight import check_begun, is_begun
 from entroshape.experiments.record import is_finished, run_record
-from entroshape.methods import build_method
+from entroshape.experiments.starts import Job, Starts, take_over_start
 from entroshape.options import affecting
 from entroshape.runs import RunDirectory
 from entroshape.runs.files import read_lines, taken
@@ -31,30 +29,6 @@ from entroshape.training.config import TrainConfig
 SECONDS_BETWEEN_LOOKS = 1.0
 ERROR_PREFIX = "entroshape: "
 """Prefix of the error messages of the ``entroshape`` command."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """A run that is missing in the comparison."""
-
-    arm: Arm
-    config: TrainConfig
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Name of the run in messages."""
-        return f"{self.arm.name}, seed {self.config.seed}"
-
-    @property
-    def log(self) -> Path:
-        """File with the output of the run."""
-        return self.path.with_name(f"{self.path.name}.log")
-
-    @property
-    def lock(self) -> Path:
-        """Lock file, held by the process that trains the run."""
-        return self.path.with_name(f".{self.path.name}.lock")
 
 
 class RunFailedError(RuntimeError):
@@ -83,6 +57,7 @@ class Runner:
         self._parallel, self._console, self._keep = parallel, console, keep_checkpoints
         self._launcher = shlex.split(launcher) if launcher else [sys.executable]
         self._stopped = threading.Event()
+        self._starts = Starts(self._stopped, SECONDS_BETWEEN_LOOKS)
         self._progress = Progress(
             text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
@@ -120,7 +95,7 @@ class Runner:
     def _do(self, job: Job) -> dict[str, Any]:
         run = RunDirectory(job.path)
         job.path.parent.mkdir(parents=True, exist_ok=True)
-        with job.lock.open("ab") as lock:
+        with job.lock.open("ab") as lock, self._starts.turn(job):
             self._wait_for(lock)
             if self._stopped.is_set():
                 raise RunFailedError(job, "stopped")
@@ -147,10 +122,8 @@ class Runner:
             RunDirectory.create(job.path)
         if not is_begun(run):
             run.write_config(job.config.to_dict())
-        donor = next(_evaluated_starts(job), None)
-        if donor is not None and 0 not in run.evaluation_steps():
-            rows, metrics = donor.read_evaluation(0)
-            run.write_evaluation(0, rows, metrics)
+        _ask_further(run, job.config)
+        take_over_start(run, job)
 
     def _train(self, job: Job, lock: int) -> None:
         # A new run is also started with --resume, so that one command serves the first call and all later ones.
@@ -184,25 +157,18 @@ class Runner:
         self._progress.update(bar, completed=len(read_lines(RunDirectory(job.path).metrics_path)))
 
 
+def _ask_further(run: RunDirectory, config: TrainConfig) -> None:
+    """Writes the further evaluations that are wanted now into the options of a run that was begun without them."""
+    there = run.read_config()
+    wanted = {name: getattr(config, name) for name in affecting(config, "further")}
+    if any(there.get(name) != value for name, value in wanted.items()):
+        recorded = there.pop("environment", None)
+        run.write_config({**there, **wanted}, recorded or {})
+
+
 def _last_message(log: Path, start: int) -> str:
     """The last message of a process after ``start``: its own error message if there is one, otherwise its last line."""
     text = log.read_bytes()[start:].decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     own = [line for line in lines if line.startswith(ERROR_PREFIX)]
     return (own or lines or [""])[-1].removeprefix(ERROR_PREFIX)
-
-
-def _evaluated_starts(job: Job) -> Iterator[RunDirectory]:
-    """Runs of other arms with the same seed and start that already have their evaluation before training."""
-    start = affecting(job.config, "start")
-    wanted = [getattr(job.config, name) for name in start]
-    threshold = build_method(job.config.method, job.config.method_options).success_threshold
-    for path in sorted(job.path.parent.parent.glob(f"*/{job.path.name}")):
-        run = RunDirectory(path)
-        if path != job.path and run.config_path.is_file() and 0 in run.evaluation_steps():
-            config = run.read_config()
-            if [config.get(name) for name in start] != wanted:
-                continue
-            # The success threshold is an option of the method, and also affects the metrics before training.
-            if build_method(config["method"], config["method_options"]).success_threshold == threshold:
-                yield run

@@ -16,10 +16,12 @@ from typing import Any
 
 import yaml
 
+from entroshape.metrics.points import EvaluationPoint
 from entroshape.printable import shown
 from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
 from entroshape.runs.files import environment, held, is_aside, json_line, made_directory, write_aside
 from entroshape.runs.metrics import append_row, check_step, read_rows, truncate_rows
+from entroshape.runs.points import forget_points_after, read_points, write_point
 from entroshape.runs.reading import check_numbers, parse_json, read_yaml
 from entroshape.runs.tables import EVALUATION_SCHEMA, KIND, ROLLOUT_SCHEMA, read_metadata, read_table, write_table
 
@@ -38,6 +40,7 @@ class RunDirectory:
         self.path = Path(path)
         self.config_path = self.path / "config.yaml"
         self.metrics_path = self.path / "metrics.jsonl"
+        self.points_path = self.path / "points"
         self.checkpoints_path = self.path / "checkpoints"
         self.model_path = self.path / "model"
         self.ema_model_path = self.path / "model-ema"
@@ -114,15 +117,17 @@ class RunDirectory:
 
     # --- options ------------------------------------------------------------------------------------------------------
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
+    def write_config(self, config: Mapping[str, Any], recorded: Mapping[str, Any] | None = None) -> None:
         """Writes ``config.yaml``: the options, and the versions and git revision under ``environment``.
+
+        ``recorded`` is an environment that was recorded earlier; ``None``: that of this process.
 
         Raises:
             ValueError: an option is not a plain value, or is named ``environment``.
         """
         if "environment" in config:
             raise ValueError("config must not contain 'environment', which is written next to the options")
-        content = {**config, "environment": environment()}
+        content = {**config, "environment": environment() if recorded is None else dict(recorded)}
         try:
             text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
         except yaml.representer.RepresenterError as error:
@@ -165,7 +170,7 @@ class RunDirectory:
         return read_rows(self.metrics_path)
 
     def check_tables(self, step: int) -> None:
-        """Reads the evaluations and rollouts up to ``step``: what a resumed run keeps has to be whole.
+        """Reads the evaluations, points and rollouts up to ``step``: what a resumed run keeps has to be whole.
 
         Raises:
             ValueError: the first that is not; the message names the file.
@@ -174,10 +179,12 @@ class RunDirectory:
             self.read_evaluation(kept)
         for kept in filter(step.__ge__, self.rollout_steps()):
             self.read_rollouts(kept)
+        read_points(self.points_path, step)
 
     def forget_after(self, step: int) -> None:
-        """Deletes metrics, rollouts and evaluations of all steps after ``step``, which a resumed run repeats."""
+        """Deletes metrics, rollouts, evaluations and points after ``step``, which a resumed run repeats."""
         self.truncate_metrics(step)
+        forget_points_after(self.points_path, step)
         for kind in ("rollouts", "eval"):
             for later in filter(step.__lt__, self._steps(kind)):
                 self._table_path(kind, later).unlink()
@@ -244,6 +251,18 @@ class RunDirectory:
     def evaluation_steps(self) -> list[int]:
         """The steps that were evaluated, in order; 0 is before training."""
         return self._steps("eval")
+
+    def write_point(self, point: EvaluationPoint) -> None:
+        """Writes the successes of an evaluation under one setting of weights, step and temperature."""
+        write_point(self.points_path, point)
+
+    def read_points(self) -> list[EvaluationPoint]:
+        """Reads all points, ordered by step, weights and temperature.
+
+        Raises:
+            ValueError: a file is damaged; the message names it.
+        """
+        return read_points(self.points_path)
 
     def is_finished(self, steps: int, *, ema: bool = False) -> bool:
         """Whether a run of ``steps`` steps is complete: it has the last evaluation, the model and the report.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from entroshape.assets import BUNDLED_MODELS, bundled_model_of
-from entroshape.checks import check_choice, check_integer, check_number
+from entroshape.checks import check_choice, check_distinct, check_integer, check_number
 from entroshape.options import option
 
 BUNDLED = "bundled"
@@ -155,6 +155,14 @@ class TrainConfig:
     eval_every: int = option("result", default=0)
     """Also evaluate every N steps. 0: only before and after training."""
 
+    eval_temperatures: list[float] = option("further", default_factory=list)
+    """Count the successes on the held-out problems at these sampling temperatures too, at every evaluation, such as
+    0.2,0.6,1.0; 0 is greedy decoding. Training, and the evaluation at --temperature, do not depend on it."""
+
+    eval_mixtures: list[float] = option("further", default_factory=list)
+    """After training, also count the successes of mixtures (1 - a) * start + a * trained of the weights, for these a,
+    such as 0.5,0.7, and of the same mixtures with the exponential mean if there is one. Nothing is written for them."""
+
     rollouts_every: int = option("resources", default=10)
     """Keep the rollouts, with the credit of every token, every N steps. 0: keep none."""
 
@@ -201,6 +209,8 @@ class TrainConfig:
                 object.__setattr__(self, name, None)
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), minimum=0.0, maximum=1.0, exclusive=True)
+        check_distinct("eval_temperatures", self.eval_temperatures, minimum=0.0)
+        check_distinct("eval_mixtures", self.eval_mixtures, minimum=0.001, maximum=0.999)
         if self.steps * self.prompts_per_step > MAX_PROMPTS:
             raise ValueError(
                 f"steps * prompts_per_step must be at most {MAX_PROMPTS} prompts; got {self.steps} * "
@@ -225,6 +235,24 @@ class TrainConfig:
         if self.model in BUNDLED_MODELS:
             return BUNDLED_MODELS[self.model].learning_rate
         return 1e-5 if self.lora_rank else 1e-6
+
+    def points_at(self, step: int) -> list[tuple[str, int, float]]:
+        """The points that are evaluated at a step, as weights, step and temperature.
+
+        See :class:`~entroshape.metrics.points.EvaluationPoint`. Mixtures are only evaluated at the last step.
+        """
+        further = self.ema_decay is not None or bool(self.eval_mixtures)
+        temperatures = self.eval_temperatures or ([self.temperature] if further else [])
+        kinds = {"last": "mix"} if self.ema_decay is None else {"last": "mix", "ema": "mix-ema"}
+        weights = list(kinds) if step else ["start"]
+        if step == self.steps:
+            weights += [f"{mix}:{share:g}" for mix in kinds.values() for share in self.eval_mixtures]
+        return [(each, step, temperature) for each in weights for temperature in temperatures]
+
+    @property
+    def final_points(self) -> list[tuple[str, int, float]]:
+        """The points before and after training. Those in between cannot be made later: their weights are gone."""
+        return [*self.points_at(0), *self.points_at(self.steps)]
 
     def updates_of(self, steps: int) -> int:
         """The number of optimizer updates in ``steps`` steps. Transformers counts and names checkpoints in updates."""

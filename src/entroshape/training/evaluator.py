@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from accelerate import PartialState
-from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from entroshape.engines.trl import ShapedGRPOTrainer
-from entroshape.evaluation import evaluate
+from entroshape.evaluation import EvaluationResult, evaluate
+from entroshape.evaluation.points import point_of
 from entroshape.models import formatted_prompt
 from entroshape.runs import RunDirectory
+from entroshape.runs.points import has_point
 from entroshape.tasks import Task
 from entroshape.training.callbacks import StepProgress
 from entroshape.training.config import TrainConfig
+from entroshape.weights import EMACallback, mixed, swapped, trained_weights
+from entroshape.weights.mean import check_whole
 
 
-class Evaluator(TrainerCallback):
-    """Evaluates the policy on held-out problems, on the main process, without changing the random state of training."""
+class HeldOut:
+    """Evaluates weights on the held-out problems of a run and writes what they amount to, unless it is there already.
+
+    The random state of training is not changed.
+
+    Args:
+        run: the run directory.
+        config: the options of the run.
+        task: the task of the run.
+        tokenizer: the model's tokenizer.
+        success_threshold: a completion is a success if its reward is above this threshold.
+        progress: shows the progress.
+    """
 
     def __init__(
         self,
@@ -25,11 +49,81 @@ class Evaluator(TrainerCallback):
         config: TrainConfig,
         task: Task,
         tokenizer: PreTrainedTokenizerBase,
-        trainer: ShapedGRPOTrainer,
+        success_threshold: float,
         progress: StepProgress,
     ) -> None:
         self._run, self._config, self._task, self._tokenizer = run, config, task, tokenizer
-        self._trainer, self._progress = trainer, progress
+        self._success_threshold, self._progress = success_threshold, progress
+
+    def evaluate(self, model: PreTrainedModel, step: int) -> None:
+        """Writes every completion at the run's own temperature with its verdict, and the metrics."""
+        if step not in self._run.evaluation_steps():
+            result = self._evaluated(model, self._config.temperature, f"evaluating at step {step}")
+            self._run.write_evaluation(step, result.rows, result.metrics)
+
+    def lacking(self, step: int) -> dict[str, list[float]]:
+        """The temperatures at which the run lacks a point of a step, by weights."""
+        missing: dict[str, list[float]] = {}
+        for weights, _, temperature in self._config.points_at(step):
+            if not has_point(self._run.points_path, weights, step, temperature):
+                missing.setdefault(weights, []).append(temperature)
+        return missing
+
+    def add_points(self, model: PreTrainedModel, weights: str, step: int) -> None:
+        """Writes the successes of a model at the temperatures at which they are missing.
+
+        Args:
+            model: the model, with the weights that are named.
+            weights: the name of these weights, see :class:`~entroshape.metrics.points.EvaluationPoint`.
+            step: the step of the weights.
+        """
+        for temperature in self.lacking(step).get(weights, []):
+            rows = self._rows(model, weights, step, temperature)
+            self._run.write_point(point_of(rows, weights=weights, step=step, temperature=temperature))
+
+    def _rows(self, model: PreTrainedModel, weights: str, step: int, temperature: float) -> Sequence[dict[str, Any]]:
+        own = temperature == self._config.temperature and weights in ("start", "last")
+        if own and step in self._run.evaluation_steps():
+            return self._run.read_evaluation(step)[0]
+        return self._evaluated(model, temperature, f"evaluating {weights} at step {step}, T {temperature:g}").rows
+
+    def _evaluated(self, model: PreTrainedModel, temperature: float, what: str) -> EvaluationResult:
+        with self._progress.phase(what) as progress:
+            return evaluate(
+                model,
+                self._tokenizer,
+                self._task,
+                samples=self._config.eval_samples,
+                max_new_tokens=self._config.max_completion_length,
+                temperature=temperature,
+                seed=self._config.seed,
+                success_threshold=self._success_threshold,
+                progress=progress,
+                prompt_formatter=lambda prompt: formatted_prompt(prompt, self._task, self._tokenizer),
+            )
+
+
+class Evaluator(TrainerCallback):
+    """Evaluates the policy before, during and after training, on the main process.
+
+    Args:
+        held_out: makes the evaluations.
+        config: the options of the run.
+        trainer: the trainer, with the weights before training.
+        mean: the exponential mean of the weights, if there is one.
+    """
+
+    def __init__(
+        self, held_out: HeldOut, config: TrainConfig, trainer: ShapedGRPOTrainer, mean: EMACallback | None = None
+    ) -> None:
+        self._held_out, self._config, self._trainer, self._mean = held_out, config, trainer, mean
+        if config.eval_mixtures:
+            check_whole("eval_mixtures")
+        self._start = trained_weights(self._model) if config.eval_mixtures else {}
+
+    @property
+    def _model(self) -> PreTrainedModel:
+        return self._trainer.accelerator.unwrap_model(self._trainer.model)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -49,21 +143,19 @@ class Evaluator(TrainerCallback):
             self.evaluate(step)
 
     def evaluate(self, step: int) -> None:
-        """Samples completions for the held-out problems and writes them with their metrics, unless they exist."""
+        """Makes the evaluations of a step that are missing."""
         state = PartialState()
-        if state.is_main_process and step not in self._run.evaluation_steps():
-            with self._progress.phase(f"evaluating at step {step}") as progress:
-                result = evaluate(
-                    self._trainer.accelerator.unwrap_model(self._trainer.model),
-                    self._tokenizer,
-                    self._task,
-                    samples=self._config.eval_samples,
-                    max_new_tokens=self._config.max_completion_length,
-                    temperature=self._config.temperature,
-                    seed=self._config.seed,
-                    success_threshold=self._trainer.method.success_threshold,
-                    progress=progress,
-                    prompt_formatter=lambda prompt: formatted_prompt(prompt, self._task, self._tokenizer),
-                )
-            self._run.write_evaluation(step, result.rows, result.metrics)
+        if state.is_main_process:
+            self._held_out.evaluate(self._model, step)
+            for weights in self._held_out.lacking(step):
+                with self._weights(weights):
+                    self._held_out.add_points(self._model, weights, step)
         state.wait_for_everyone()
+
+    def _weights(self, name: str) -> AbstractContextManager[None]:
+        """Puts the weights of this name into the model for the duration of a block."""
+        kind, _, share = name.partition(":")
+        if kind in ("start", "last"):
+            return nullcontext()
+        trained = self._mean.weights if self._mean and kind.endswith("ema") else trained_weights(self._model)
+        return swapped(self._model, mixed(self._start, trained, float(share)) if share else trained)

@@ -7,13 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from entroshape.arguments import parse_arguments
 from entroshape.assets import BUNDLED_MODELS
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import load_config, load_run_config
-from entroshape.training.values import parse_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ def defaults_of_the_model(config: TrainConfig) -> Mapping[str, Any]:
 
 
 def _parse(arguments: list[str], default: TrainCommand) -> TrainCommand:
-    command: TrainCommand = parse_arguments(TrainCommand, "train", arguments, default=default, registry=METHOD_OPTIONS)
+    command: TrainCommand = parse_arguments(TrainCommand, "train", arguments, default=default)
     return command
 
 
@@ -84,30 +81,3 @@ def _resumed(command: TrainCommand) -> TrainConfig:
     if not (Path(command.resume) / "config.yaml").is_file():
         raise ValueError(f"--resume must name a run directory; {command.resume} has no config.yaml")
     return load_run_config(Path(command.resume) / "config.yaml")
-
-
-def _parse_options(arguments: list[str]) -> dict[str, Any]:
-    """Parses ``alpha2=0.2 axis=row`` to a mapping. Values are YAML, so numbers, true/false and {maps} work."""
-    options = {}
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not (name and equals):
-            raise ValueError(f"expected NAME=VALUE, got {argument!r}")
-        options[name] = parse_value(value)
-    return options
-
-
-METHOD_OPTIONS = tyro.constructors.ConstructorRegistry()
-
-
-@METHOD_OPTIONS.primitive_rule
-def _options_rule(type_info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-    if type_info.type != dict[str, Any]:
-        return None
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="[NAME=VALUE ...]",
-        instance_from_str=_parse_options,
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda options: [f"{name}={value}" for name, value in options.items()],
-    )

@@ -32,7 +32,9 @@ from entroshape.terminal import PlainConsole
 from entroshape.training.callbacks import RunRecorder, StepProgress
 from entroshape.training.config import TrainConfig
 from entroshape.training.divergence import FiniteWeights, divergence_explained
-from entroshape.training.evaluator import Evaluator
+from entroshape.training.evaluator import Evaluator, HeldOut
+from entroshape.training.missing import missing_points
+from entroshape.training.points import add_missing_points
 from entroshape.training.resuming import (
     NothingLeftToTrain,
     OtherProcesses,
@@ -71,10 +73,21 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
             run = _opened(resume, state, stack)
             if run.is_finished(config.steps, ema=config.ema_decay is not None):
                 if state.is_main_process:
-                    console.print(f"{run.path} is already finished", soft_wrap=True)
+                    _completed(run, config, console)
+                state.wait_for_everyone()
                 return run
             return _carried_out(config, state, console, lambda: run, resumed=True)
         return _carried_out(config, state, console, lambda: _created(config, state, stack), resumed=False)
+
+
+def _completed(run: RunDirectory, config: TrainConfig, console: Console) -> None:
+    """What is left to do for a run that is trained: evaluations that were asked for later."""
+    if not missing_points(run, config):
+        console.print(f"{run.path} is already finished", soft_wrap=True)
+        return
+    task = _task(config)
+    with begun():
+        add_missing_points(run, config, task, console)
 
 
 def _carried_out(
@@ -113,7 +126,8 @@ def _carried_out(
             trainer.remove_callback(callback)
         if state.is_main_process:
             keep_tensorboard(trainer, run, checkpoint)
-        evaluator = Evaluator(run, config, task, tokenizer, trainer, progress)
+        held_out = HeldOut(run, config, task, tokenizer, trainer.method.success_threshold, progress)
+        evaluator = Evaluator(held_out, config, trainer, mean)
         own = [evaluator, NothingLeftToTrain(), *([OtherProcesses(checkpoint, config.seed)] if checkpoint else [])]
         for callback in own:
             trainer.add_callback(callback)

@@ -1,0 +1,67 @@
+"""Points of the evaluations of a run: one small file per weights, step and temperature, each written atomically."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from entroshape.metrics.points import EvaluationPoint
+from entroshape.runs.files import write_aside
+from entroshape.runs.reading import read_json
+
+NAME = re.compile(r"step-(\d+)-.+-T.+\.json")
+"""Names of the files, see :func:`point_name`."""
+
+
+def point_name(weights: str, step: int, temperature: float) -> str:
+    """The name of the file of a point.
+
+    Example:
+        >>> point_name("mix:0.5", 100, 0.6)
+        'step-100-mix-0.5-T0.6.json'
+    """
+    return f"step-{step}-{weights.replace(':', '-')}-T{float(temperature)}.json"
+
+
+def write_point(folder: Path, point: EvaluationPoint) -> None:
+    """Writes a point atomically. A point of the same weights, step and temperature is replaced."""
+    text = json.dumps(point.to_dict(), allow_nan=False)
+    path = folder / point_name(point.weights, point.step, point.temperature)
+    write_aside(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def has_point(folder: Path, weights: str, step: int, temperature: float) -> bool:
+    """Whether the folder has the point."""
+    return (folder / point_name(weights, step, temperature)).is_file()
+
+
+def read_points(folder: Path, up_to: int | None = None) -> list[EvaluationPoint]:
+    """Reads the points, up to a step or all, ordered by step, weights and temperature.
+
+    Raises:
+        ValueError: a file is damaged, or does not hold the point that its name says; the message names the file.
+    """
+    points = [_read(path) for path, step in _files(folder).items() if up_to is None or step <= up_to]
+    return sorted(points, key=lambda point: (point.step, point.weights, point.temperature))
+
+
+def forget_points_after(folder: Path, step: int) -> None:
+    """Deletes the points of all steps after ``step``."""
+    for path, own in _files(folder).items():
+        if own > step:
+            path.unlink()
+
+
+def _files(folder: Path) -> dict[Path, int]:
+    """The files of points, with their steps."""
+    names = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("*.json"))}
+    return {path: int(name[1]) for path, name in names.items() if name}
+
+
+def _read(path: Path) -> EvaluationPoint:
+    point = EvaluationPoint.from_dict(read_json(path), str(path))
+    expected = point_name(point.weights, point.step, point.temperature)
+    if path.name != expected:
+        raise ValueError(f"{path} must be named {expected} after the point in it")
+    return point

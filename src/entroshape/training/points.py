@@ -1,0 +1,48 @@
+"""Makes the points that a finished run lacks, from its saved weights."""
+
+from __future__ import annotations
+
+from accelerate import PartialState
+from rich.console import Console
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from entroshape.methods import build_method
+from entroshape.models import load_model
+from entroshape.report import write_report
+from entroshape.runs import RunDirectory
+from entroshape.tasks import Task
+from entroshape.training.callbacks import StepProgress
+from entroshape.training.config import TrainConfig
+from entroshape.training.evaluator import HeldOut
+from entroshape.training.missing import missing_points
+from entroshape.weights import mixed
+from entroshape.weights.states import ZERO_FACTOR, swapped
+
+
+def add_missing_points(run: RunDirectory, config: TrainConfig, task: Task, console: Console) -> None:
+    """Evaluates the start and the saved weights of a finished run where it lacks points, and rewrites its report."""
+    missing = missing_points(run, config)
+    steps = {weights: step for weights, step, _ in missing}
+    threshold = build_method(config.method, config.method_options).success_threshold
+    console.print(f"{run.path} is already trained; it lacks {len(missing)} points", soft_wrap=True)
+    with StepProgress(config.steps, console) as progress:
+        for weights, step in steps.items():
+            kind, _, share = weights.partition(":")
+            folder = run.ema_model_path if kind.endswith("ema") else run.model_path
+            model, tokenizer = load_model(config.model if kind == "start" else str(folder))
+            held_out = HeldOut(run, config, task, tokenizer, threshold, progress)
+            own = _mixed_with_start(model, config, float(share)) if share else {}
+            with swapped(model.to(PartialState().device), own):
+                held_out.add_points(model, weights, step)
+    console.print(f"report: {write_report(run.path)}", soft_wrap=True)
+
+
+def _mixed_with_start(model: PreTrainedModel, config: TrainConfig, share: float) -> dict[str, Tensor]:
+    """The mixture of the weights of ``model`` with those before training."""
+    trained = {name: weight.detach() for name, weight in model.named_parameters()}
+    if config.lora_rank:
+        start = {name: weight * 0 if ZERO_FACTOR.search(name) else weight for name, weight in trained.items()}
+    else:
+        start = {name: weight.detach() for name, weight in load_model(config.model)[0].named_parameters()}
+    return mixed(start, trained, share)
