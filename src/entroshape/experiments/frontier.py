@@ -22,10 +22,7 @@ from entroshape.metrics.margins import (
     best_greedy,
     mean_above_hull,
 )
-from entroshape.metrics.points import EvaluationPoint
-
-REPORTED = (16, 32)
-"""The values of ``k`` that are reported if there are as many samples; otherwise only the number of samples is."""
+from entroshape.metrics.points import EvaluationPoint, reported_tries
 
 FAMILIES = ("last", "ema", "mix", "mix-ema")
 """Kinds of weights: the last of the training, their exponential mean, and mixtures of either with the start."""
@@ -57,6 +54,11 @@ class FrontierFigure:
 
     adjusted: float | None = None
     """P value of the difference, adjusted by Holm's method over all arms."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the difference is significant at 5 % when all arms are tested together in this metric."""
+        return self.adjusted is not None and self.adjusted < 0.05
 
     @property
     def nearest(self) -> int:
@@ -114,7 +116,7 @@ def primary_value(comparison: Comparison, name: str) -> dict[str, dict[int, floa
 def frontier_metrics(comparison: Comparison) -> list[str]:
     """The names of all figures beyond the hull that an arm of the comparison has, in the order of the tables."""
     names = {name for each in summarize_frontier(comparison) for name in each.figures}
-    return sorted(names, key=_place)
+    return in_frontier_order(names)
 
 
 def record_points(record: Mapping[str, Any]) -> Points:
@@ -144,18 +146,6 @@ def summarize_frontier(comparison: Comparison) -> list[ArmFrontier]:
 def family(point: EvaluationPoint) -> str:
     """The kind of the point's weights, one of :data:`FAMILIES`, or ``"start"``."""
     return point.weights.partition(":")[0]
-
-
-def reported_tries(points: Iterable[EvaluationPoint]) -> list[int]:
-    """The values of ``k`` for which figures are reported: 16 and 32 if there are as many samples.
-
-    Example:
-        >>> [reported_tries([EvaluationPoint(weights="start", step=0, temperature=1.0, samples=n, successes=(1, 0))])
-        ...  for n in (4, 24, 64)]
-        [[4], [16], [16, 32]]
-    """
-    samples = min((point.samples for point in points if point.temperature > 0), default=1)
-    return [k for k in REPORTED if k <= samples] or [samples]
 
 
 @lru_cache(maxsize=4096)
@@ -192,7 +182,7 @@ def _hull(points: Points, k: int) -> SplitHull:
 
 def _summary(arm: str, against: str, every: Mapping[str, Mapping[str, Mapping[int, Margin | float]]]) -> ArmFrontier:
     own, baseline = every[arm], {} if arm == against else every.get(against, {})
-    figures = {name: _figure(name, own[name], baseline.get(name, {})) for name in sorted(own, key=_place)}
+    figures = {name: _figure(name, own[name], baseline.get(name, {})) for name in in_frontier_order(own)}
     return ArmFrontier(arm=arm, against=against, figures=figures)
 
 
@@ -221,6 +211,11 @@ def _adjusted(summaries: Sequence[ArmFrontier]) -> list[ArmFrontier]:
         )
         for each in summaries
     ]
+
+
+def in_frontier_order(names: Iterable[str]) -> list[str]:
+    """Names of figures in the order in which they are shown."""
+    return sorted(names, key=_place)
 
 
 def _place(name: str) -> tuple[int, int, int, str]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from entroshape.experiments.frontier_page import frontier_data
 from entroshape.experiments.record import CURVES
 from entroshape.experiments.results import ArmSummary, Comparison, shared_options, summarize
 from entroshape.experiments.statistics import CONFIDENCE, Difference, Spread
@@ -19,7 +20,7 @@ from entroshape.metrics.wording import wording
 from entroshape.report.html import CHARTS, compose
 from entroshape.runs.files import write_aside
 
-SCRIPTS = (*CHARTS, "template/comparison.js")
+SCRIPTS = (*CHARTS, "template/plane.js", "template/comparison.js")
 FILE = "comparison.html"
 Records = Sequence[dict[str, Any]]
 Point = dict[str, Any]
@@ -35,12 +36,13 @@ def write_page(comparison: Comparison, directory: Path) -> Path:
     Returns:
         The path of the file.
     """
+    data = page_data(comparison)
     html = compose(
         "template/comparison.html",
         styles=("template/report.css",),
         scripts=SCRIPTS,
-        page=page_text(comparison),
-        data=page_data(comparison),
+        page={**page_text(comparison), "beyond": data["beyond"]["table"] is not None},
+        data=data,
     )
     path = directory / FILE
     write_aside(path, lambda file: file.write(html.encode()))
@@ -67,12 +69,14 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
     metrics = [*shown_metrics(comparison), *(name for name in comparison.metrics() if name in ("entropy", "length"))]
     held_out = _held_out_metrics(comparison)
     summaries = summarize(comparison)
+    beyond = frontier_data(comparison) or {"metrics": [], "plane": None, "table": None, "differences": {}, "seeds": {}}
     return {
         "baseline": comparison.baseline,
         "held_out": held_out,
         # All arms start from the same weights and share the evaluation before training.
         "before": _texts(summaries[0].before) if summaries else {},
         "metrics": [{"name": name, "label": wording(name).label, "share": wording(name).share} for name in metrics],
+        "beyond": {name: beyond[name] for name in ("metrics", "plane", "table")},
         "charts": _charts(held_out),
         "arms": [
             {
@@ -80,8 +84,10 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
                 "against": summary.against,
                 "n": max((each.n for each in summary.after.values()), default=0),
                 "after": {name: wording(name).with_error(each.mean, each.se) for name, each in summary.after.items()},
-                "differences": {name: _difference(summary, name, each) for name, each in summary.differences.items()},
-                "seeds": _seeds(comparison, summary.arm, summary.against, metrics),
+                "differences": {name: _difference(summary, name, each) for name, each in summary.differences.items()}
+                | beyond["differences"].get(summary.arm, {}),
+                "seeds": _seeds(comparison, summary.arm, summary.against, metrics)
+                | beyond["seeds"].get(summary.arm, {}),
                 "pass": _pass_curve(_records(comparison, summary.arm)),
                 "curves": _curves(_records(comparison, summary.arm), held_out),
             }

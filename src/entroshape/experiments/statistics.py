@@ -72,6 +72,17 @@ def spread(values: Sequence[float]) -> Spread:
     )
 
 
+def reach(values: Sequence[float]) -> float:
+    """Half the width of the 95 % interval of the mean over seeds (Student's t); 0 for one seed, which has none.
+
+    Example:
+        >>> round(reach([0.1, 0.3]), 3), reach([0.1])
+        (1.271, 0.0)
+    """
+    over_seeds = spread(values)
+    return 0.0 if over_seeds.se is None else float(stats.t.ppf((1 + CONFIDENCE) / 2, over_seeds.n - 1)) * over_seeds.se
+
+
 def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
     """The difference to a baseline over the seeds that both have.
 
@@ -94,8 +105,8 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
     over_seeds = spread(differences)
     low = high = p = None
     if over_seeds.se is not None:
-        reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, over_seeds.n - 1)) * over_seeds.se
-        low, high = over_seeds.mean - reach, over_seeds.mean + reach
+        half = reach(differences)
+        low, high = over_seeds.mean - half, over_seeds.mean + half
         if over_seeds.se > 0:
             p = float(2 * stats.t.sf(abs(over_seeds.mean) / over_seeds.se, over_seeds.n - 1))
     return Difference(

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from entroshape.experiments.frontier_table import frontier_table
 from entroshape.experiments.results import ArmSummary, Comparison, summarize
 from entroshape.experiments.statistics import Difference, Spread
 from entroshape.metrics.wording import wording
@@ -17,11 +18,12 @@ SHOWN_KINDS = ("mean@", "majority@", "pass@")
 
 
 def comparison_table(comparison: Comparison) -> Group:
-    """Means with standard errors, paired differences with intervals, and the number of seeds needed."""
+    """Means with standard errors, paired differences with intervals, the seeds needed, and figures beyond the hull."""
     summaries = summarize(comparison)
     parts: list[Table | Text] = [_means(comparison, summaries), *_differences(comparison, summaries)]
     if len(parts) > 1:
         parts.append(Text(_caution(comparison, summaries), style="dim"))
+    parts.extend(frontier_table(comparison))
     return Group(*parts)
 
 

@@ -64,6 +64,13 @@ class Coin:
         return self.first if self.weight == 1 else self.second if self.weight == 0 else None
 
     @property
+    def name(self) -> str:
+        """The points with their shares, in words."""
+        if self.single is not None:
+            return self.single.name
+        return f"{self.weight:.0%} from ({self.first.name}), {1 - self.weight:.0%} from ({self.second.name})"
+
+    @property
     def mean(self) -> float:
         """Mean@n, which is linear in the weight."""
         return self.weight * self.first.mean + (1 - self.weight) * self.second.mean

@@ -23,6 +23,10 @@ WEIGHTS = re.compile(r"start|last|ema|mix(-ema)?:\d+(\.\d+)?")
 """What :attr:`EvaluationPoint.weights` may be."""
 
 
+REPORTED = (16, 32)
+"""The values of ``k`` that are reported if there are as many samples; otherwise only the number of samples is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationPoint:
     """Successes on the held-out problems, for one setting of weights, step and temperature.
@@ -72,6 +76,23 @@ class EvaluationPoint:
     def setting(self) -> tuple[str, int, float]:
         """Weights, step and temperature, which identify the point among those of a run."""
         return self.weights, self.step, self.temperature
+
+    @property
+    def name(self) -> str:
+        """The setting in words.
+
+        Example:
+            >>> EvaluationPoint(weights="mix:0.5", step=100, temperature=0.6, samples=4, successes=(1, 0)).name
+            '0.5 trained + 0.5 start, step 100, T 0.6'
+        """
+        kind, _, share = self.weights.partition(":")
+        trained = "mean of the weights" if kind.endswith("ema") else "trained"
+        weights = {"start": "start", "last": "", "ema": trained}.get(kind)
+        if weights is None:
+            weights = f"{share} {trained} + {1 - float(share):.4g} start"
+        step = "" if kind == "start" else f"step {self.step}"
+        sampling = f"T {self.temperature:g}" if self.temperature else "greedy"
+        return ", ".join(filter(None, (weights, step, sampling)))
 
     @property
     def problems(self) -> int:
@@ -139,6 +160,18 @@ class EvaluationPoint:
             return cls(**{**value, "successes": tuple(successes) if isinstance(successes, list) else successes})
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
+
+
+def reported_tries(points: Sequence[EvaluationPoint]) -> list[int]:
+    """The values of ``k`` for which figures are reported: 16 and 32 if there are as many samples.
+
+    Example:
+        >>> [reported_tries([EvaluationPoint(weights="start", step=0, temperature=1.0, samples=n, successes=(1, 0))])
+        ...  for n in (4, 24, 64)]
+        [[4], [16], [16, 32]]
+    """
+    samples = min((point.samples for point in points if point.temperature > 0), default=1)
+    return [k for k in REPORTED if k <= samples] or [samples]
 
 
 def _check_integers(name: str, values: Sequence[object], maximum: int) -> None:

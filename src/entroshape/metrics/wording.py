@@ -112,19 +112,19 @@ _BEYOND = {
         note="Pass@{k} minus that of the best coin between points of the start and the baseline, at equal Mean.",
     ),
     "mean-above-hull": Wording(
-        label="Mean above the hull at equal Pass@{k}",
+        label="Mean above the hull (Pass@{k})",
         share=True,
         digits=1,
         note="Mean minus that of the best coin between points of the start and the baseline, at equal Pass@{k}.",
     ),
     "area-beyond-hull": Wording(
-        label="Area beyond the hull in Pass@{k}",
+        label="Area beyond the hull (Pass@{k})",
         unit="points²",
         digits=0,
         note="Pass@{k} above the hull, summed over the Mean where the method is ahead; in squared percentage points.",
     ),
     "above-wide-hull": Wording(
-        label="Pass@{k} above the hull of all weights",
+        label="Pass@{k} above the wide hull",
         share=True,
         digits=1,
         note="As above the hull, with the means and mixtures of the weights, of the method and of the baseline.",
@@ -170,7 +170,7 @@ def wording(metric: str) -> Wording:
 
     Example:
         >>> wording("above-hull-ema@32").label
-        'Pass@32 above the hull (mean of the weights)'
+        'Pass@32 above the hull, mean of the weights'
         >>> wording("pass@4").label, wording("grad_norm").value(0.25), wording("success_rate").difference(-0.05)
         ('Pass@4', '0.25', '-5.0 points')
     """
@@ -181,7 +181,7 @@ def wording(metric: str) -> Wording:
         return _WORDINGS[metric]
     suffix = next((each for each in _WEIGHTS if kind.endswith(each)), "")
     if (words := _BEYOND.get(kind.removesuffix(suffix))) and (k.isdecimal() or kind.startswith("greedy")):
-        of = f" ({_WEIGHTS[suffix]})" if suffix else ""
+        of = f", {_WEIGHTS[suffix]}" if suffix else ""
         return replace(words, label=words.label.format(k=k) + of, note=words.note.format(k=k))
     if metric.startswith("seconds_"):
         return Wording(label=metric.removeprefix("seconds_").capitalize(), unit="s", significant=True)

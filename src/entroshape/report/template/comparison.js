@@ -26,7 +26,7 @@
   function fillArms() {
     document.getElementById("arms").append(...data.arms.map((arm) => {
       const box = element("input", { type: "checkbox", checked: drawn.has(arm.name), value: arm.name });
-      box.addEventListener("change", () => { box.checked ? drawn.add(arm.name) : drawn.delete(arm.name); drawCurves(); });
+      box.addEventListener("change", () => { box.checked ? drawn.add(arm.name) : drawn.delete(arm.name); drawFrontier(); drawCurves(); });
       const label = element("label", {}, box, arm.name);
       label.style.setProperty("--key", colours.get(arm.name));
       label.className = ["", "dashed", "dotted"][DASHES.indexOf(dashes.get(arm.name))];
@@ -36,10 +36,11 @@
 
   // --- forest plot --------------------------------------------------------------------------------------------------
 
-  let metric = data.metrics[0];
+  const compared = [...data.beyond.metrics, ...data.metrics];
+  let metric = compared[0];
 
   function fillMetrics() {
-    document.getElementById("metrics").append(...data.metrics.map((each) => {
+    document.getElementById("metrics").append(...compared.map((each) => {
       const radio = element("input", { type: "radio", name: "metric", value: each.name, checked: each === metric });
       radio.addEventListener("change", () => { metric = each; drawForest(); });
       return element("label", {}, radio, each.label);
@@ -63,7 +64,7 @@
     const narrow = width < 560;
     const svg = Plot.plot({
       width, height: 60 + (narrow ? 44 : 30) * rows.length, marginLeft: narrow ? 8 : Math.min(0.5 * width, 16 + 7 * longest), marginRight: 20, marginBottom: 40, style: STYLE,
-      x: { label: `difference in ${metric.label}${metric.share ? ", percentage points" : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, zero: true, ticks: narrow ? 5 : 9, domain: flat ? [-1, 1] : undefined },
+      x: { label: metric.axis ?? `difference in ${metric.label}${metric.share ? ", percentage points" : ""}`, labelAnchor: "center", labelArrow: "none", nice: true, zero: true, ticks: narrow ? 5 : 9, domain: flat ? [-1, 1] : undefined },
       y: { domain: rows.map((row) => row.name), label: null, axis: null },
       marks: [
         Plot.gridX({ stroke: LINE, strokeOpacity: 1, ticks: narrow ? 5 : 9 }),
@@ -79,6 +80,37 @@
     });
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", `Differences in ${metric.label}, with 95 % intervals; see the table below for the figures.`);
+    plot.replaceChildren(svg);
+  }
+
+  // --- the plane of Mean@n and Pass@k -------------------------------------------------------------------------------
+
+  const { plane, table: beyond } = data.beyond;
+  let tries = plane?.tries[0];
+
+  function fillPlane() {
+    if (!plane) return;
+    document.getElementById("frontier").hidden = false;
+    document.getElementById("tries").append(...plane.tries.map((each) => {
+      const radio = element("input", { type: "radio", name: "tries", value: each.k, checked: each === tries });
+      radio.addEventListener("change", () => { tries = each; drawFrontier(); });
+      return element("label", {}, radio, each.label);
+    }));
+    const cells = (row) => row.cells.map(({ text, interval, clear }) => element("td", { className: clear ? "clear" : "" }, text, element("small", {}, interval)));
+    document.getElementById("beyond").append(
+      element("thead", {}, element("tr", {}, ...["", "seeds", ...beyond.columns].map((text) => element("th", {}, text)))),
+      element("tbody", {}, ...beyond.rows.map((row) => element("tr", {},
+        element("th", { scope: "row" }, ...breakable(row.arm), element("small", {}, row.weights)), element("td", {}, String(row.seeds)), ...cells(row)))));
+    document.getElementById("beyond-notes").append(...beyond.notes.flatMap((note) => [note, element("br")]));
+  }
+
+  function drawFrontier() {
+    if (!plane) return;
+    const plot = document.getElementById("plane");
+    const curves = plane.curves.filter(({ start, arm }) => start || drawn.has(arm))
+      .map((curve) => ({ ...curve, colour: curve.start ? "var(--gray)" : colours.get(curve.arm), dash: curve.start ? undefined : dashes.get(curve.arm) }));
+    const svg = drawPlane(plane, tries.k, curves, Math.max(280, plot.clientWidth));
+    svg.setAttribute("aria-label", `${tries.label} over ${plane.x}: a curve per arm over temperatures, and the hull; see the table for the figures.`);
     plot.replaceChildren(svg);
   }
 
@@ -152,9 +184,10 @@
 
   fillArms();
   fillMetrics();
+  fillPlane();
   fillCharts();
   fillTable();
-  const redraw = () => { drawForest(); drawCurves(); };
+  const redraw = () => { drawForest(); drawFrontier(); drawCurves(); };
   redraw();
   let pending = 0;
   addEventListener("resize", () => { clearTimeout(pending); pending = setTimeout(redraw, 120); });
