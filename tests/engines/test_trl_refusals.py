@@ -15,6 +15,7 @@ from entroshape import DAPO, GTPO
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
 from entroshape.engines.trl.compat import ATTRIBUTES, ATTRIBUTES_IN_TRAINING, MODEL_INPUTS, SEAMS, check_seams
+from entroshape.engines.trl.sampling import SamplingTrainer
 
 
 @pytest.mark.parametrize(
@@ -217,10 +218,14 @@ def test_methods_replaced_on_a_built_trainer_are_noticed(tmp_path):
 
 def names_of_trl():
     """Attributes of ``self`` in our trainer that are neither ours nor public ones of transformers' ``Trainer``."""
-    tree = ast.parse(inspect.getsource(inspect.getmodule(ShapedGRPOTrainer)))
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    nodes = [
+        node
+        for cls in (ShapedGRPOTrainer, SamplingTrainer)
+        for node in ast.walk(ast.parse(inspect.getsource(inspect.getmodule(cls))))
+    ]
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     used, written = set(), set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
             (written if isinstance(node.ctx, ast.Store) else used).add(node.attr)
     of_transformers = {"accelerator", "add_callback", "args", "model", "state", "train_dataset"}

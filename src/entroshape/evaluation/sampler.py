@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from entroshape.checks import check_integer
+from entroshape.sampling.draws import derived_seed
 
 Prompt = str | Sequence[Mapping[str, Any]]
 """Plain text, or the messages of a conversation for a tokenizer with a chat template."""
@@ -93,11 +92,6 @@ def plan_batches(lengths: Sequence[int], *, samples: int, batch_size: int, seed:
         Batch(prompts=rows[start : start + batch_size], seed=derived_seed(seed, number))
         for number, start in enumerate(starts)
     ]
-
-
-def derived_seed(seed: int, number: int) -> int:
-    """A seed below 2 ** 64. Seeds of neighbouring batches and runs are independent."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
 def tokenized(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:

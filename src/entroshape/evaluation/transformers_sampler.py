@@ -1,4 +1,7 @@
-"""Sampling completions with transformers, from an explicit seed and without touching the global random state.
+"""Samples completions from a model of transformers, from an explicit seed and without touching the global random state.
+
+Tokens come from :func:`entroshape.sampling.loop.sample_tokens`, or from the model's own ``generate`` where the loop
+cannot drive the model.
 
 Shapes: ``B`` rows of a batch (a row is one sample of one prompt), ``S`` prompt positions (padded on the left), ``T``
 completion positions, ``V`` vocabulary.
@@ -29,6 +32,8 @@ from entroshape.evaluation.sampler import (
     plan_batches,
     tokenized,
 )
+from entroshape.sampling.loop import evaluation_mode, sample_tokens
+from entroshape.sampling.support import unsupported
 
 FULL_SUPPORT = {
     "min_p": 0.0,
@@ -45,15 +50,21 @@ FULL_SUPPORT = {
 
 
 class TransformersSampler:
-    """Samples with ``model.generate``; the global random state is neither read nor changed.
+    """Samples in this process; the global random state is neither read nor changed.
 
     Args:
         model: a causal language model, on any device. Its training mode is restored after each call.
         tokenizer: its tokenizer.
+
+    Attributes:
+        instead: why tokens come from ``model.generate``, as the end of a sentence; ``None`` if they come from
+            :func:`entroshape.sampling.loop.sample_tokens`. Both draw from the same distribution, but not the same
+            completions, and ``generate`` is slower.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._model, self._tokenizer = model, tokenizer
+        self.instead = unsupported(model)
 
     def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """See :class:`entroshape.evaluation.sampler.Sampler`."""
@@ -64,14 +75,23 @@ class TransformersSampler:
     ) -> list[SampledCompletion]:
         """See :class:`entroshape.evaluation.sampler.Sampler`; the entropies are exact.
 
+        With the loop of our own, row ``i`` uses the same random numbers at every temperature.
+
         Raises:
             ValueError: an option is out of range, or no token ends a completion.
         """
         check_integer("max_new_tokens", max_new_tokens, minimum=1)
         check_number("temperature", temperature, minimum=0.0)
-        config = _generation_config(self._model, self._tokenizer, max_new_tokens, temperature)
-        with _evaluation_mode(self._model), torch.no_grad(), _seeded(seed, self._model.device):
-            return _sample_batch(self._model, self._tokenizer, prompts, config)
+        ends = _ends(self._model, self._tokenizer)
+        if self.instead is None:
+            found = sample_tokens(
+                self._model, prompts, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed, ends=ends
+            )
+            means = (found.entropies.sum(dim=1) / found.lengths).tolist()
+            return _completions(self._tokenizer, found.rows(), (~found.ended).tolist(), means)
+        config = _generation_config(self._model, self._tokenizer, ends, max_new_tokens, temperature)
+        with evaluation_mode(self._model), torch.no_grad(), _seeded(seed, self._model.device):
+            return _generated(self._model, self._tokenizer, prompts, config)
 
 
 def sample_completions(
@@ -123,10 +143,10 @@ def sample_completions(
     return results
 
 
-def _sample_batch(
+def _generated(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]], config: GenerationConfig
 ) -> list[SampledCompletion]:
-    """Samples one completion per row."""
+    """Samples one completion per row with ``model.generate``."""
     width = max(map(len, prompts))
     pad = config.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in prompts], device=model.device)
@@ -140,13 +160,18 @@ def _sample_batch(
     cut = ~ended.any(dim=1)
     lengths = torch.where(cut, completion_ids.shape[1], ended.int().argmax(dim=1) + 1)
     live = torch.arange(completion_ids.shape[1], device=ids.device) < lengths[:, None]
-    entropies = torch.where(live, torch.stack(recorder.columns, dim=1), 0.0).sum(dim=1) / lengths
-    rows = completion_ids.tolist()
-    sizes = lengths.tolist()
-    texts = decoded(tokenizer, [row[:size] for row, size in zip(rows, sizes, strict=True)])
+    means = torch.where(live, torch.stack(recorder.columns, dim=1), 0.0).sum(dim=1) / lengths
+    rows = [row[:size] for row, size in zip(completion_ids.tolist(), lengths.tolist(), strict=True)]
+    return _completions(tokenizer, rows, cut.tolist(), means.tolist())
+
+
+def _completions(
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[list[int]], cut: Sequence[bool], entropies: Sequence[float]
+) -> list[SampledCompletion]:
+    texts = decoded(tokenizer, rows)
     return [
-        SampledCompletion(text=text, length=length, cut=was_cut, entropy=mean)
-        for text, length, was_cut, mean in zip(texts, sizes, cut.tolist(), entropies.tolist(), strict=True)
+        SampledCompletion(text=text, length=len(row), cut=was_cut, entropy=mean)
+        for text, row, was_cut, mean in zip(texts, rows, cut, entropies, strict=True)
     ]
 
 
@@ -166,20 +191,22 @@ class _EntropyRecorder(LogitsProcessor):
         return scores
 
 
-def _generation_config(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int, temperature: float
-) -> GenerationConfig:
-    """Plain sampling, or greedy decoding at temperature 0.
-
-    It ends, as in training, at the tokenizer's end-of-sequence token or one of the model's.
-    """
-    theirs = model.generation_config
-    ends = theirs.eos_token_id if theirs.eos_token_id is not None else []
-    ends = list(ends) if isinstance(ends, list | tuple) else [ends]
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """A completion ends, as in training, at the tokenizer's end-of-sequence token or one of the model's."""
+    ends = model.generation_config.eos_token_id
+    ends = [] if ends is None else list(ends) if isinstance(ends, list | tuple) else [ends]
     if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:
         ends.append(tokenizer.eos_token_id)
     if not ends:
         raise ValueError("tokenizer must have an end-of-sequence token, or the model's generation config one; got none")
+    return ends
+
+
+def _generation_config(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ends: list[int], max_new_tokens: int, temperature: float
+) -> GenerationConfig:
+    """Plain sampling, or greedy decoding at temperature 0."""
+    theirs = model.generation_config
     # Only settings of the model are overridden, because a cut-off that is set is computed even if it has no effect.
     overrides = {name: value for name, value in FULL_SUPPORT.items() if getattr(theirs, name, None) is not None}
     sampling = {"do_sample": True, "temperature": float(temperature), "top_k": 0, "top_p": 1.0}
@@ -208,15 +235,3 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     finally:
         if of_mps is not None:
             torch.mps.set_rng_state(of_mps)
-
-
-@contextmanager
-def _evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Switches the model to evaluation mode inside the context, and restores the mode of every module afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -14,6 +14,7 @@ BUNDLED = "bundled"
 Precision = Literal["float32", "bfloat16"]
 Device = Literal["auto", "cpu"]
 OldLogprobs = Literal["recompute", "sampler"]
+SamplerName = Literal["auto", "own", "generate"]
 Tracker = Literal["none", "wandb", "tensorboard", "trackio"]
 
 MAX_PROMPTS = 100_000_000
@@ -99,6 +100,10 @@ class TrainConfig:
     old_logprobs: OldLogprobs = option("result", default="recompute")
     """Source of the sampling policy's log-probabilities when a step makes several updates: recompute (a scoring pass)
     or sampler (recorded during sampling, which saves the pass)."""
+
+    sampler: SamplerName = option("result", default="auto")
+    """What samples completions in training: own (reads each prompt once, and lets finished completions leave the batch),
+    generate (transformers' own), or auto, which is own for every model that it can drive."""
 
     micro_batch_size: int | None = option("result", default=None)
     """Completions per forward and backward pass on each device. None: all completions of an update. Smaller values need
@@ -193,6 +198,7 @@ class TrainConfig:
             ("device", Device),
             ("report_to", Tracker),
             ("old_logprobs", OldLogprobs),
+            ("sampler", SamplerName),
         ):
             check_choice(name, getattr(self, name), get_args(kind))
         for name, smallest, largest in INTEGER_OPTIONS:

@@ -167,6 +167,7 @@ def engine_arguments(config: TrainConfig, task: Task, world_size: int) -> Shaped
         steps_per_generation=accumulation * config.updates_of(1),
         max_steps=config.updates_of(config.steps),
         old_logprobs=config.old_logprobs,
+        sampler=config.sampler,
         shuffle_dataset=False,
         max_completion_length=config.max_completion_length or task.max_completion_length,
         mask_truncated_completions=config.mask_truncated_completions,

@@ -28,6 +28,7 @@ SUPPORTED = "trl>=1.16,<1.17"
 SEAMS: dict[str, tuple[str, ...]] = {
     "_generate_and_score_completions": ("inputs",),
     "_generate": ("prompts",),
+    "_generate_single_turn": ("prompt_ids",),
     "_calculate_rewards": ("inputs", "prompts", "completions", "completion_ids_list"),
     "_get_per_token_logps_and_entropies": (
         "model",
@@ -60,6 +61,7 @@ ATTRIBUTES = (
     "is_deepspeed_enabled",
     "is_fsdp_enabled",
     "mask_truncated_completions",
+    "max_completion_length",
     "num_generations",
     "num_iterations",
     "pad_to_multiple_of",
@@ -92,7 +94,6 @@ MODEL_INPUTS = (
     "image_position_ids",
 )
 """Inputs that TRL passes to models with images, in addition to tokens and mask."""
-
 
 ONLY_IN_TRLS_LOSS = {
     "delta": None,

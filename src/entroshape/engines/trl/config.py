@@ -15,6 +15,7 @@ from entroshape.methods import Method, build_method, method_options
 
 ENTROPY_SOURCES = ("auto", "sampler", "scoring")
 OLD_LOGPROBS = ("recompute", "sampler")
+SAMPLERS = ("auto", "own", "generate")
 LOSS_TYPES = {"token_mean": "dapo", "sequence_mean": "grpo"}
 """TRL's ``loss_type`` for each of our aggregations."""
 
@@ -55,6 +56,15 @@ class ShapedGRPOConfig(GRPOConfig):
             "credit and are counted in a metric."
         },
     )
+    sampler: str = field(
+        default="auto",
+        metadata={
+            "help": "What samples completions. own: entroshape's loop, which reads each prompt once and lets finished "
+            "completions leave the batch; refused where it cannot drive the model. generate: transformers' generate. "
+            "auto: own if possible, otherwise generate, with a warning that gives the reason. With vLLM, tools or "
+            "rollout_func, TRL samples as before."
+        },
+    )
     entropy_source: str = field(
         default="auto",
         metadata={
@@ -88,6 +98,7 @@ class ShapedGRPOConfig(GRPOConfig):
             raise ValueError(
                 "method_options has no effect with a method object; expected None, got " + repr(self.method_options)
             )
+        check_choice("sampler", self.sampler, SAMPLERS)
         check_choice("entropy_source", self.entropy_source, ENTROPY_SOURCES)
         check_choice("old_logprobs", self.old_logprobs, OLD_LOGPROBS)
         if self.old_logprobs == "sampler" and self.entropy_source == "scoring":

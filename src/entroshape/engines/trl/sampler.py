@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -56,11 +56,24 @@ def chosen_sources(entropy_source: str, old_logprobs: str, *, watchable: bool, s
     return Sources(recorded=(wanted or instead) and watchable, recorded_old_logprobs=instead)
 
 
+class Recorder(Protocol):
+    """Gives what was recorded during sampling."""
+
+    def stacked(self, prompt_ids: Tensor, completion_ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`SamplerRecorder.stacked`."""
+
+
 @dataclass(kw_only=True)
 class Observed:
     """Data observed while TRL samples and scores one round."""
 
-    recorder: SamplerRecorder | None = None
+    number: int = 0
+    """Index of the round within its step."""
+
+    records: bool = False
+    """Whether log-probabilities and entropies are recorded during sampling."""
+
+    recorder: Recorder | None = None
     """The recorder of the sampler, if it was used."""
 
     rewards: Tensor | None = None

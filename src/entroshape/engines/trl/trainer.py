@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 
 from entroshape.engines.assignment import credit_generator, credit_seed
 from entroshape.engines.credit_metrics import credit_metrics
@@ -28,12 +27,13 @@ from entroshape.engines.trl import batch as batches
 from entroshape.engines.trl import compat, sampler, speed
 from entroshape.engines.trl import loss as losses
 from entroshape.engines.trl.config import ShapedGRPOConfig
+from entroshape.engines.trl.sampling import SamplingTrainer
 from entroshape.methods import Method
 
 compat.check_seams()
 
 
-class ShapedGRPOTrainer(GRPOTrainer):
+class ShapedGRPOTrainer(SamplingTrainer):
     """``GRPOTrainer`` with the credit of an entroshape method.
 
     Args:
@@ -73,29 +73,13 @@ class ShapedGRPOTrainer(GRPOTrainer):
         self.reward_funcs: list[Any] = list(map(guarded_reward, self.reward_funcs, self.reward_func_names))
         self._on_rollouts = on_rollouts
         self._clock, self._sampled_tokens = PhaseClock(), 0
-        self._round: sampler.Observed | None = None  # while a round of sampling and scoring is under way
-        self._moment = (0, -1)  # updates made when the last batch was sampled, and its index among the batches since
-        self._sources = self._choose_sources(args)
+        self._sources = self._choose_sampling()
         if args.dynamic_sampling:
             compat.check_refillable(self.train_dataset, environments=self.environment_factories is not None)
         self._speed_up(args)
         self._guard = compat.ShapingGuard()
         self.add_callback(self._guard)
         self.add_callback(compat.OptimizerTimer(self._clock))
-
-    def _choose_sources(self, args: ShapedGRPOConfig) -> sampler.Sources:
-        elsewhere = self.use_vllm or self.rollout_func is not None
-        watchable = not (elsewhere or self.use_transformers_continuous_batching or self.tools)
-        # TRL's own condition for its pass over old log-probabilities.
-        scores = args.gradient_accumulation_steps % (args.steps_per_generation * self.num_iterations) != 0
-        scores = scores or (self.use_vllm and self.vllm_importance_sampling_correction)
-        if not elsewhere:
-            compat.check_generation_config(
-                getattr(self._sampled_model, "generation_config", None), self.generation_config
-            )
-        return sampler.chosen_sources(
-            args.entropy_source, args.old_logprobs, watchable=watchable, scores_old_logprobs=scores
-        )
 
     def _speed_up(self, args: ShapedGRPOConfig) -> None:
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
@@ -107,21 +91,15 @@ class ShapedGRPOTrainer(GRPOTrainer):
         ratios = speed.RATIO_FIGURES if self.method.surrogate.ratio == "token" else ()
         self._token_means = speed.TokenMeans(speed.TOKEN_FIGURES + ratios)
 
-    @property
-    def _sampled_model(self) -> Any:
-        """The model whose ``generate`` samples, without wrappers; for PEFT, the base model with its adapters."""
-        model = self.accelerator.unwrap_model(self.model)
-        return model.get_base_model() if hasattr(model, "get_base_model") else model
-
     # --- one round: TRL samples and scores while a recorder observes it ----------------------------------------------
 
-    def _sample(self, inputs: list[dict[str, Any]]) -> tuple[dict[str, Any], Tensor]:
-        """TRL's output for this rank's rows, and all ranks' rewards ``[B, F]``.
+    def _sample(self, inputs: list[dict[str, Any]], number: int = 0) -> tuple[dict[str, Any], Tensor]:
+        """TRL's output for this rank's rows of the step's round ``number``, and all ranks' rewards ``[B, F]``.
 
         The output also holds the results of :func:`sampler.sampled_lengths` and :func:`sampler.measured`.
         """
         self._logs["extra"].clear()  # TRL would keep the columns of earlier rounds beside the rows of this one
-        self._round = seen = sampler.Observed()
+        self._round = seen = sampler.Observed(number=number, records=self._sources.recorded)
         try:
             output = super()._generate_and_score_completions(inputs)
         finally:
@@ -134,7 +112,8 @@ class ShapedGRPOTrainer(GRPOTrainer):
         seen = self._round
         if seen is None:
             return super()._generate(prompts)
-        watch = sampler.SamplerRecorder(self._sampled_model, self.temperature) if self._sources.recorded else None
+        hook = self._sources.recorded and self.sampling != "own"
+        watch = sampler.SamplerRecorder(self._sampled_model, self.temperature) if hook else None
         with self._clock.timed("sampling"), watch or nullcontext() as seen.recorder:
             sampled = super()._generate(prompts)
         _, completion_ids, tool_mask, *_ = sampled
@@ -228,7 +207,8 @@ class ShapedGRPOTrainer(GRPOTrainer):
             ranks = self.accelerator.num_processes
             indices = refill_indices(len(self.train_dataset), missing, size, ranks, wanted, key)
             examples = [self.train_dataset[i] for i in indices for _ in range(size)]
-            return self._gathered(*self._sample(examples[batches.local_slice(self.accelerator, len(examples))]))
+            mine = examples[batches.local_slice(self.accelerator, len(examples))]
+            return self._gathered(*self._sample(mine, number))
 
         options = {"max_refills": self.args.max_refills, "pad_token_id": self._tokenizer.pad_token_id, **self._taking}
         rounds, batch, unfilled = batches.refilled(batch, sample, self.method, group_size=size, **options)
