@@ -4,8 +4,15 @@ import pytest
 import torch
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from sampling_models import PROMPTS, llama, mistral, qwen3
-from transformers import DynamicCache, MambaConfig, MambaForCausalLM, Phi3Config, Phi3ForCausalLM, T5Config
-from transformers import T5ForConditionalGeneration as T5
+from transformers import (
+    DynamicCache,
+    MambaConfig,
+    MambaForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from entroshape.sampling.cache import GrowingLayer, empty_cache
 from entroshape.sampling.loop import sample_tokens
@@ -13,7 +20,9 @@ from entroshape.sampling.support import unsupported
 
 SMALL = {"vocab_size": 13, "hidden_size": 8, "num_hidden_layers": 1, "pad_token_id": 0}
 OTHERS = {
-    "has an encoder": lambda: T5(T5Config(vocab_size=13, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)),
+    "has an encoder": lambda: T5ForConditionalGeneration(
+        T5Config(vocab_size=13, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    ),
     "prepares the inputs of sampling in its own way": lambda: MambaForCausalLM(MambaConfig(**SMALL)),
     "Phi3ForCausalLM prepares": lambda: Phi3ForCausalLM(
         Phi3Config(**SMALL, intermediate_size=8, num_attention_heads=2)

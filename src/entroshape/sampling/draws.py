@@ -70,10 +70,9 @@ class RowNumbers:
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Draws a token per row from ``softmax(logits / temperature)``: the first whose cumulative probability exceeds the
-    row's random number.
+    """Draws a token per row from ``softmax(logits / temperature)``.
 
-    Cumulative sums are float64 (float32 on MPS), so that the error of a probability is that of the softmax, for any
+    It is the first token whose cumulative probability exceeds the row's random number. Cumulative sums are float64 (float32 on MPS), so that the error of a probability is that of the softmax, for any
     vocabulary. A token of probability 0 is never drawn.
 
     Args:

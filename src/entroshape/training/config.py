@@ -102,8 +102,8 @@ class TrainConfig:
     or sampler (recorded during sampling, which saves the pass)."""
 
     sampler: SamplerName = option("result", default="auto")
-    """What samples completions in training: own (reads each prompt once, and lets finished completions leave the batch),
-    generate (transformers' own), or auto, which is own for every model that it can drive."""
+    """What samples completions in training: own (a loop that reads each prompt once and lets finished completions leave
+    the batch), generate (that of transformers), or auto (own for every model that it can drive)."""
 
     micro_batch_size: int | None = option("result", default=None)
     """Completions per forward and backward pass on each device. None: all completions of an update. Smaller values need
