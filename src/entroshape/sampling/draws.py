@@ -72,8 +72,9 @@ class RowNumbers:
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
     """Draws a token per row from ``softmax(logits / temperature)``.
 
-    It is the first token whose cumulative probability exceeds the row's random number. Cumulative sums are float64 (float32 on MPS), so that the error of a probability is that of the softmax, for any
-    vocabulary. A token of probability 0 is never drawn.
+    It is the first token whose cumulative probability exceeds the row's random number. Sums are float64 (float32 on
+    MPS), so that the error of a probability is that of the softmax, for any vocabulary. A token of probability 0 is
+    never drawn.
 
     Args:
         logits: ``[B, V]``. A row with NaN, or with all logits ``-inf``, gives any token: the caller checks.

@@ -101,9 +101,8 @@ class SamplingTrainer(GRPOTrainer):
         if args.sampler == "own" and (elsewhere or reason):
             raise ValueError(f"sampler='own' cannot be used: {elsewhere or reason}; use sampler='auto'")
         if reason is not None and not asked and self.accelerator.is_main_process:
-            warnings.warn(
-                f"completions are sampled with transformers' generate, which is slower: {reason}", stacklevel=4
-            )
+            message = f"completions are sampled with transformers' generate, which is slower: {reason}"
+            warnings.warn(message, stacklevel=4)
         self.sampling = f"TRL: {elsewhere}" if elsewhere else "own" if reason is None else f"generate: {reason}"
         # TRL's own condition for its pass over old log-probabilities.
         scores = args.gradient_accumulation_steps % (args.steps_per_generation * self.num_iterations) != 0
