@@ -147,7 +147,7 @@ class _Batch:
         return self._run(tokens[:, None], positions)
 
     def _run(self, ids: Tensor, positions: Tensor | None) -> Tensor:
-        options = dict(self._last)
+        options: dict[str, Any] = dict(self._last)
         if self._mask is not None:
             options |= {"attention_mask": self._mask[:, : self._width], "position_ids": positions}
         output = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True, return_dict=True, **options)
