@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from rich.console import Console
 
 from entroshape.assets import BUNDLED_MODELS
 from entroshape.experiments.arms import Arm, parse_arms
+from entroshape.experiments.declared import Declared
 from entroshape.experiments.options import FILE, CompareConfig
 from entroshape.experiments.page import write_page
 from entroshape.experiments.preflight import check_begun, check_saved, check_starts, held
+from entroshape.experiments.primary import check_primary
 from entroshape.experiments.record import lacking
 from entroshape.experiments.results import (
     Comparison,
@@ -112,13 +115,42 @@ def plan(config: CompareConfig, base: TrainConfig) -> tuple[Comparison, list[Arm
     # Without records no run has finished, and an option that caused failures may be corrected.
     if there is not None and there.records:
         check_same(there, base, path)
+    every = list({arm.name: arm for arm in [*known, *arms]}.values())
     comparison = Comparison(
         base=with_further(base, there.base) if there is not None else base,
-        arms=(every := list({arm.name: arm for arm in [*known, *arms]}.values())),
+        arms=every,
         baseline=_baseline(config, there, every),
         records=there.records if there else [],
     )
-    return comparison, arms or every, directory
+    return replace(comparison, declared=_declared(config, comparison, there, path)), arms or every, directory
+
+
+def _declared(config: CompareConfig, comparison: Comparison, there: Comparison | None, path: Path) -> Declared | None:
+    """What the comparison declares: settled once it has records.
+
+    Raises:
+        ValueError: the primary metric is unknown, needs other options, or is asked for too late.
+    """
+    before = there.declared if there else None
+    if comparison.records:
+        earlier = before.primary if before else None
+        if config.primary not in (None, earlier):
+            declared = f"the primary metric {earlier}" if earlier else "no primary metric"
+            raise ValueError(
+                f"primary must be declared before there are results: {path} was begun with {declared}; got "
+                f"{config.primary!r}. All metrics are shown; this one stays exploratory. To declare it, begin another "
+                "comparison with fresh seeds (--output, --first-seed)"
+            )
+        return before
+    primary = config.primary or (before.primary if before else None)
+    if primary is not None:
+        check_primary(primary, comparison.base, comparison.arms)
+    return Declared(
+        arms=[arm.name for arm in comparison.arms],
+        seeds=list(range(config.first_seed, config.first_seed + config.seeds)),
+        baseline=comparison.baseline,
+        primary=primary,
+    )
 
 
 def _named_arms(config: CompareConfig, there: Comparison | None, path: Path) -> list[Arm]:

@@ -78,6 +78,12 @@ class CompareConfig:
     baseline: str | None = None
     """The arm that the others are compared with. None: dapo if it is among the arms, otherwise the first."""
 
+    primary: str | None = None
+    """The one metric that the comparison is about, such as above-hull@32 (Pass@32 above the hull, needs
+    --eval-temperatures) or mean@32. It is declared together with the arms, the seeds and the baseline by the command
+    that begins the comparison, and cannot be changed once a run has finished. Whatever is asked for later is marked as
+    exploratory."""
+
     parallel: int | None = None
     """Number of runs to train in parallel. None: for a bundled model, as many as the CPU cores allow; otherwise 1."""
 

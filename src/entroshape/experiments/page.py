@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from entroshape.experiments.frontier_page import frontier_data
+from entroshape.experiments.primary import declaration_notes
 from entroshape.experiments.record import CURVES
 from entroshape.experiments.results import ArmSummary, Comparison, shared_options, summarize
 from entroshape.experiments.statistics import CONFIDENCE, Difference, Spread
@@ -50,7 +51,7 @@ def write_page(comparison: Comparison, directory: Path) -> Path:
 
 
 def page_text(comparison: Comparison) -> dict[str, Any]:
-    """The text of the page: ``title``, ``facts`` and ``options``."""
+    """The text of the page: ``title``, ``facts``, ``declared`` (sentences on what is exploratory) and ``options``."""
     options = shared_options(comparison.base)
     seeds = comparison.seeds()
     facts = {
@@ -61,7 +62,8 @@ def page_text(comparison: Comparison) -> dict[str, Any]:
         "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else seeds[0] if seeds else "none",
         "Baseline": comparison.baseline,
     }
-    return {"title": f"Comparison of {counted(len(comparison.arms), 'arm')}", "facts": facts, "options": options}
+    title = f"Comparison of {counted(len(comparison.arms), 'arm')}"
+    return {"title": title, "facts": facts, "declared": declaration_notes(comparison), "options": options}
 
 
 def page_data(comparison: Comparison) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entroshape.experiments.arms import Arm, parse_arms
+from entroshape.experiments.declared import Declared
 from entroshape.experiments.options import SET_BY_THE_COMPARISON
 from entroshape.experiments.record import checked_fields, checked_record
 from entroshape.experiments.statistics import Difference, Spread, holm, paired_difference, spread
@@ -41,6 +42,9 @@ class Comparison:
 
     records: list[dict[str, Any]]
     """One record per finished run, see :func:`entroshape.experiments.record.run_record`."""
+
+    declared: Declared | None = None
+    """What was declared when the comparison was begun; ``None`` for those written by older versions."""
 
     def values(self, arm: str, metric: str, when: str = "after") -> dict[int, float]:
         """Values of a metric by seed, for the finished runs of an arm that have it."""
@@ -135,6 +139,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
         "format": FORMAT,
         "base": shared_options(comparison.base),
         "baseline": comparison.baseline,
+        **({"declared": comparison.declared.to_dict()} if comparison.declared else {}),
         "arms": [arm.name for arm in comparison.arms],
         "summary": [asdict(summary) for summary in summarize(comparison)],
         "records": comparison.records,
@@ -163,10 +168,20 @@ def read_comparison(path: Path) -> Comparison:
             base=config_from(content["base"], "base"),
             arms=arms,
             baseline=content["baseline"],
+            declared=_declared(content.get("declared"), arms),
             records=[checked_record(record, f"records[{place}]") for place, record in enumerate(content["records"])],
         )
     except ValueError as error:
         raise ValueError(f"{path} is not a valid comparison: {error}") from error
+
+
+def _declared(value: Any, arms: Sequence[Arm]) -> Declared | None:
+    if value is None:
+        return None
+    declared = Declared.from_dict(value)
+    if missing := set(declared.arms) - {arm.name for arm in arms}:
+        raise ValueError(f"declared names an arm that it does not have: {shown(min(missing))}")
+    return declared
 
 
 def shared_options(base: TrainConfig) -> dict[str, Any]:

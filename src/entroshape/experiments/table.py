@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from entroshape.experiments.frontier_table import frontier_table
+from entroshape.experiments.primary import declaration_notes, exploratory_arms
 from entroshape.experiments.results import ArmSummary, Comparison, summarize
 from entroshape.experiments.statistics import Difference, Spread
 from entroshape.metrics.wording import wording
@@ -24,6 +25,7 @@ def comparison_table(comparison: Comparison) -> Group:
     if len(parts) > 1:
         parts.append(Text(_caution(comparison, summaries), style="dim"))
     parts.extend(frontier_table(comparison))
+    parts.append(Text("\n".join(declaration_notes(comparison))))
     return Group(*parts)
 
 
@@ -63,10 +65,11 @@ def _means(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
         table.add_column(wording(metric).label, justify="right")
     start = summaries[0].before if summaries else {}
     table.add_row("before", "", *(wording(name).value(start[name].mean) if name in start else "" for name in metrics))
+    marks = dict.fromkeys(exploratory_arms(comparison), " (exploratory)")
     for summary in summaries:
         cells = [_mean(summary.after.get(metric), metric) for metric in metrics]
         seeds = max((each.n for each in summary.after.values()), default=0)
-        table.add_row(Text(summary.arm), str(seeds), *cells)
+        table.add_row(Text(summary.arm + marks.get(summary.arm, "")), str(seeds), *cells)
     return table
 
 

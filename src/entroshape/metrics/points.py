@@ -171,6 +171,11 @@ def reported_tries(points: Sequence[EvaluationPoint]) -> list[int]:
         [[4], [16], [16, 32]]
     """
     samples = min((point.samples for point in points if point.temperature > 0), default=1)
+    return tries_of(samples)
+
+
+def tries_of(samples: int) -> list[int]:
+    """The values of ``k`` for which figures are reported with this number of completions per problem."""
     return [k for k in REPORTED if k <= samples] or [samples]
 
 
