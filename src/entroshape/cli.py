@@ -23,6 +23,7 @@ examples:
   entroshape eval --model runs/countdown-gtpo-0-1/model       evaluate the trained model
   entroshape eval --model ./my-model --task math:aime24 --samples 32
   entroshape compare --methods dapo,gtpo,grpo_s --seeds 5     compare methods over seeds
+  entroshape merge countdown-tiny runs/countdown-gtpo-0-1/model --weight 0.5,0.7
   entroshape inspect runs/countdown-gtpo-0-1 --show entropy   show every token with its entropy
   entroshape report runs/countdown-gtpo-0-1                   rewrite its report.html
 """
@@ -157,6 +158,19 @@ def _inspect(arguments: list[str]) -> int:
     return 0
 
 
+def _merge(arguments: list[str]) -> int:
+    from entroshape.weights.options import parse_merge
+
+    config = parse_merge(arguments)
+
+    from entroshape.terminal import PlainConsole
+    from entroshape.weights.command import run_merge
+
+    _silence_other_bars()
+    run_merge(config, PlainConsole())
+    return 0
+
+
 def _silence_other_bars() -> None:
     """Hides the progress bars of libraries, so that only ours is shown."""
     import datasets
@@ -194,6 +208,7 @@ COMMANDS = {
     ),
     "eval": Command("sample completions for held-out problems: Mean@n, Pass@k, majority@n with intervals", _eval),
     "compare": Command("train several methods over several seeds: paired differences with intervals", _compare),
+    "merge": Command("write mixtures of the weights of a model before and after training", _merge),
     "inspect": Command("show the credit of every token in the terminal", _inspect),
     "report": Command("rewrite the report.html of a run", _report),
 }

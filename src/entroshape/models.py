@@ -46,7 +46,7 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             or weights are not finite.
     """
     tokenizer = load_tokenizer(name)
-    with _readable(name):
+    with readable(name):
         _check_generation_config(Path(resolve_model(name)) / "generation_config.json")
         model, loaded = AutoModelForCausalLM.from_pretrained(
             resolve_model(name), dtype=torch.float32, output_loading_info=True
@@ -66,7 +66,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         ValueError: the model is neither a local model nor on the hub, or one of its files is damaged.
     """
     path = resolve_model(name)
-    with _readable(name):
+    with readable(name):
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -80,7 +80,7 @@ def _check_generation_config(file: Path) -> None:
 
 
 @contextmanager
-def _readable(name: str) -> Iterator[None]:
+def readable(name: str) -> Iterator[None]:
     """Names the model in errors that are raised while it is read."""
     try:
         yield

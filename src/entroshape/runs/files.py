@@ -33,11 +33,10 @@ WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 def write_aside(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Writes ``path`` atomically: to a temporary file that is flushed to disk and then renamed over ``path``."""
-    # Host and process are part of the name, because several processes may write the same file at the same time.
-    aside = path.with_name(f"{_leftover_prefix(path)}{os.getpid()}.aside")
+    aside = aside_of(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
+        remove_leftovers(path)
         try:
             with aside.open("wb") as file:
                 write(file)
@@ -63,12 +62,20 @@ def writing(path: Path) -> Iterator[None]:
         raise OSError(f"{path} cannot be written: {error.strerror or error}{_space(path, error)}") from error
 
 
+def aside_of(path: Path) -> Path:
+    """The temporary name of ``path`` for this process.
+
+    Host and process are part of it, because several processes may write the same file at the same time.
+    """
+    return path.with_name(f"{_leftover_prefix(path)}{os.getpid()}.aside")
+
+
 def _leftover_prefix(path: Path) -> str:
     return f".{path.name}.{platform.node()}."
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes temporary files of ``path`` that killed processes of this host left behind.
+def remove_leftovers(path: Path) -> None:
+    """Removes temporary files and directories of ``path`` that killed processes of this host left behind.
 
     Whether a process of another host is alive cannot be told from here, so its files on a shared file system stay.
     """
@@ -76,7 +83,10 @@ def _remove_leftovers(path: Path) -> None:
     for file in path.parent.iterdir():
         process = file.name.removeprefix(prefix).removesuffix(".aside")
         if file.name == f"{prefix}{process}.aside" and process.isdigit() and not _is_alive(int(process)):
-            file.unlink(missing_ok=True)
+            if file.is_dir():
+                shutil.rmtree(file, ignore_errors=True)
+            else:
+                file.unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:
@@ -138,13 +148,28 @@ def held(lock: Path, refusal: str) -> Iterator[None]:
 
 def replace_directory(aside: Path, path: Path) -> None:
     """Flushes the directory ``aside`` and its contents to disk, then replaces ``path`` with it."""
-    for file in sorted(aside.rglob("*")):
-        (fsync_directory if file.is_dir() else fsync_file)(file)
-    fsync_directory(aside)
+    _flush_directory(aside)
     if path.exists():
         shutil.rmtree(path)
     aside.replace(path)
     fsync_directory(path.parent)
+
+
+def place_directory(aside: Path, path: Path) -> None:
+    """Flushes the directory ``aside`` and its contents to disk, then gives it the name ``path``.
+
+    Raises:
+        OSError: ``path`` exists and is not an empty directory.
+    """
+    _flush_directory(aside)
+    aside.rename(path)
+    fsync_directory(path.parent)
+
+
+def _flush_directory(directory: Path) -> None:
+    for file in sorted(directory.rglob("*")):
+        (fsync_directory if file.is_dir() else fsync_file)(file)
+    fsync_directory(directory)
 
 
 def made_directory(path: Path) -> bool:

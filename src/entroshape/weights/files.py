@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from entroshape.printable import one_line
-from entroshape.runs.files import fsync_directory, fsync_file, writing
+from entroshape.runs.files import aside_of, fsync_directory, fsync_file, writing
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -20,7 +19,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         OSError: writing failed; the message has the path and the reason.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
+    aside = aside_of(path)
     with writing(path):
         try:
             save_file(dict(weights), aside, metadata={"format": "pt", **(metadata or {})})

@@ -17,7 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from entroshape.checks import check_number
 from entroshape.printable import one_line
 from entroshape.weights.files import write_weights
-from entroshape.weights.states import check_same_weights, swapped, trained_parameters
+from entroshape.weights.states import check_same_weights, shapes, swapped, trained_parameters
 from entroshape.weights.trainers import check_whole, checkpoint_of, unwrapped
 
 FILE = "ema.safetensors"
@@ -100,7 +100,7 @@ class EMACallback(TrainerCallback):
         if state.global_step:
             folder = checkpoint_of(args, state, self._resume_from)
             restored = load_file(check_mean(folder, self.decay))
-            check_same_weights(self._mean, restored, "the model", str(folder / FILE))
+            check_same_weights(shapes(self._mean), shapes(restored), "the model", str(folder / FILE))
             for name, tensor in restored.items():
                 self._mean[name].copy_(tensor)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from entroshape.checks import check_number
+from entroshape.printable import shown
 
 ZERO_FACTOR = re.compile(r"\.(lora_B|lora_embedding_A)(\.|$)")
 """The factor of a LoRA product that is zero before training, in the names that PEFT gives."""
@@ -53,7 +54,10 @@ def swapped(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """
     parameters = dict(model.named_parameters())
     check_same_weights(
-        {name: parameters[name] for name in weights if name in parameters}, weights, "the model", "weights"
+        shapes({name: parameters[name] for name in weights if name in parameters}),
+        shapes(weights),
+        "the model",
+        "weights",
     )
     kept = {name: parameters[name].detach().clone() for name in weights}
     try:
@@ -97,7 +101,7 @@ def mixed(start: Mapping[str, Tensor], trained: Mapping[str, Tensor], weight: fl
         {'w': tensor([0.2500, 1.0000])}
     """
     check_number("weight", weight, minimum=0.0, maximum=1.0)
-    check_same_weights(start, trained, "start", "trained")
+    check_same_weights(shapes(start), shapes(trained), "start", "trained")
     return {name: mixed_tensor(name, start[name], trained[name], weight) for name in trained}
 
 
@@ -121,26 +125,31 @@ def mixed_tensor(name: str, start: Tensor, trained: Tensor, weight: float) -> Te
     return torch.lerp(start.to(dtype), trained.to(dtype), weight).to(trained.dtype)
 
 
+def shapes(weights: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    """The shape of every tensor."""
+    return {name: list(tensor.shape) for name, tensor in weights.items()}
+
+
 def check_same_weights(
-    first: Mapping[str, Tensor], second: Mapping[str, Tensor], first_name: str, second_name: str
+    first: Mapping[str, Sequence[int]], second: Mapping[str, Sequence[int]], first_name: str, second_name: str
 ) -> None:
-    """Raises ``ValueError`` unless both have the same names and shapes; the message has the first that differ."""
+    """Raises ``ValueError`` unless the names and shapes in both are the same; the message has the first that differ."""
     for have, lack, there, missing in (
         (first, second, first_name, second_name),
         (second, first, second_name, first_name),
     ):
         if only := sorted(have.keys() - lack.keys()):
             raise ValueError(f"{missing} lacks {len(only)} of the weights in {there}: {named(only)}")
-    shapes = [name for name in sorted(first) if first[name].shape != second[name].shape]
-    if shapes:
-        name = shapes[0]
+    different = [name for name in sorted(first) if list(first[name]) != list(second[name])]
+    if different:
+        name = different[0]
         raise ValueError(
-            f"shapes differ for {named(shapes)}: {name} is {list(first[name].shape)} in {first_name} and "
-            f"{list(second[name].shape)} in {second_name}"
+            f"shapes differ for {named(different)}: {name} is {list(first[name])} in {first_name} and "
+            f"{list(second[name])} in {second_name}"
         )
 
 
-def named(names: list[str]) -> str:
+def named(names: Sequence[str]) -> str:
     """The first names, and how many there are besides."""
     rest = len(names) - NAMED
-    return ", ".join(map(repr, names[:NAMED])) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(map(shown, names[:NAMED])) + (f" and {rest} more" if rest > 0 else "")
