@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from results_pairs import across_table, pairs_table
 from results_pictures import draw_curves, draw_forest, draw_learning
+from results_settings import SETTINGS, Setting
 
 from entroshape.experiments import Comparison, Difference, Spread, read_comparison, summarize
 from entroshape.experiments.options import FILE
@@ -29,122 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("mean@32", "pass@16", "pass@32")
 PLAIN = ("entropy", "length")
 
-READINGS = [
-    "dapo",
-    "gtpo",
-    "gtpo_random",
-    "gtpo_uniform",
-    "grpo_s",
-    "grpo",
-    "dapo_forking",
-    "gtpo:normalization=joint",
-    "gtpo:normalization=within",
-    "gtpo_surprisal",
-    "gtpo:entropy_clip=[0.2,0.28]",
-    "gtpo:comparison_scope=batch",
-    "gtpo:axis=row",
-    "gtpo:axis=matrix",
-    "gtpo:dynamic_sampling=false",
-    "gtpo:gate=false:dynamic_sampling=false",
-]
-"""Methods, readings of the paper and controls."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One comparison of the results."""
-
-    arms: list[str]
-    options: list[str]
-    warm_start: list[str] | None = None
-    """Arguments of scripts/warm_start.py that make the initial model, models/NAME. None: the bundled model."""
-    model: str = ""
-    """The folder in models/, if it differs from the setting's name."""
-    seeds: int = 5
-    first_seed: int = 0
-
-
-SEARCH = [
-    "dapo",
-    "gtpo:alpha2=0.2",
-    "gtpo:alpha2=0.5",
-    "gtpo_surprisal:alpha2=0.03",
-    "dapo:steps=50",
-    "dapo:updates_per_step=4",
-    "gtpo:updates_per_step=4",
-    "dapo:num_generations=32:prompts_per_step=4",
-    "gtpo:num_generations=32:prompts_per_step=4",
-]
-"""Options that might matter: each arm with training options is compared with DAPO under the same options."""
-
-PATHS = "reasoning_gym:shortest_path?min_rows=6&max_rows=6&min_cols=6&max_cols=6&p_blocked=0.3"
-REWRITING = "reasoning_gym:ab?length=14"
-SMALL_MODEL = ["--hidden=96", "--layers=3"]
-SMALL_RUN = [
-    "--eval-samples=32",
-    "--eval-problems=128",
-    "--train-size=2000",
-    "--threads=1",
-    "--parallel=2",
-]
-
-SETTINGS = {
-    "countdown": Setting(arms=READINGS, options=["--eval-samples=32"]),
-    "confirmation": Setting(
-        arms=["dapo", "gtpo", "gtpo_random", "gtpo_uniform"],
-        options=["--eval-samples=32", "--old-logprobs=sampler"],
-        seeds=10,
-        first_seed=100,
-    ),
-    "search": Setting(arms=SEARCH, options=["--eval-samples=32", "--old-logprobs=sampler"], seeds=3),
-    "longer": Setting(
-        arms=["dapo", "gtpo", "gtpo_surprisal", "dapo_forking", "dapo:epsilon_high=1.0"],
-        options=["--eval-samples=32", "--old-logprobs=sampler", "--steps=300"],
-        seeds=3,
-    ),
-    "long-confirmation": Setting(
-        arms=["dapo", "gtpo_surprisal", "dapo:steps=60"],
-        options=["--eval-samples=32", "--old-logprobs=sampler", "--steps=300"],
-        seeds=8,
-        first_seed=200,
-    ),
-    "shortest-path": Setting(
-        arms=READINGS,
-        options=[f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", "--steps=100", *SMALL_RUN],
-        warm_start=[f"--task={PATHS}", "--steps=300", *SMALL_MODEL],
-    ),
-    "long-paths": Setting(
-        arms=["dapo", "gtpo_surprisal"],
-        options=[f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", *SMALL_RUN, "--steps=300"],
-        warm_start=[f"--task={PATHS}", "--steps=300", *SMALL_MODEL],
-        model="shortest-path",
-    ),
-    "rewriting": Setting(
-        arms=READINGS,
-        options=[
-            f"--task={REWRITING}",
-            "--learning-rate=5e-5",
-            "--max-completion-length=28",
-            "--steps=100",
-            *SMALL_RUN,
-        ],
-        warm_start=[f"--task={REWRITING}", "--steps=150", *SMALL_MODEL],
-    ),
-    "harder": Setting(
-        arms=["dapo", "gtpo", "gtpo_surprisal"],
-        options=[
-            "--task=reasoning_gym:ab?length=16",
-            "--learning-rate=5e-5",
-            "--max-completion-length=32",
-            "--steps=100",
-            *SMALL_RUN,
-        ],
-        warm_start=[f"--task={REWRITING}", "--steps=150", *SMALL_MODEL],
-        model="rewriting",
-        seeds=3,
-    ),
-}
-"""Countdown needs search. Shortest path needs planning and has many solutions. Rewriting is a calculation with one."""
+def file_of(name: str) -> Path:
+    """The file with the figures of a setting."""
+    return ROOT / "docs/results" / name / FILE
 
 
 def compare(name: str, setting: Setting, seeds: int | None) -> None:
@@ -152,6 +40,7 @@ def compare(name: str, setting: Setting, seeds: int | None) -> None:
     command = [sys.executable, "-m", "entroshape", "compare", "--output", f"docs/results/{name}"]
     command += ["--seeds", str(seeds or setting.seeds), f"--first-seed={setting.first_seed}"]
     command += ["--methods", *setting.arms]
+    command += [] if setting.primary is None else [f"--primary={setting.primary}"]
     command += [*setting.options, "--device=cpu", "--save-every=50", "--rollouts-every=50"]
     if setting.warm_start is not None:
         model = f"models/{setting.model or name}"
@@ -222,7 +111,7 @@ def _difference(value: Difference | None, name: str, stands: bool) -> str:
 
 def write(name: str) -> None:
     """Writes the table and the pictures of a setting from its figures."""
-    comparison = read_comparison(ROOT / "docs/results" / name / FILE)
+    comparison = read_comparison(file_of(name))
     images = ROOT / "docs/images"
     draw_forest(comparison, SHOWN, images / f"{name}-differences.png")
     draw_curves(comparison, images / f"{name}-curves.png")
@@ -234,7 +123,7 @@ def write(name: str) -> None:
 
 def write_across() -> None:
     """Writes the tables that combine several settings."""
-    comparisons = {name: read_comparison(ROOT / "docs/results" / name / FILE) for name in SETTINGS}
+    comparisons = {name: read_comparison(file_of(name)) for name in SETTINGS if file_of(name).is_file()}
     _put("across", across_table(comparisons))
     _put("pairs", pairs_table(comparisons))
 
@@ -260,7 +149,10 @@ def main() -> None:
     for name in options.settings or SETTINGS:
         if not options.only_write:
             compare(name, SETTINGS[name], options.seeds)
-        write(name)
+        if file_of(name).is_file():
+            write(name)
+        else:
+            print(f"{name}: not run yet; python scripts/results.py {name}")
     write_across()
 
 

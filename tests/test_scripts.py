@@ -12,7 +12,7 @@ from entroshape.tasks import load_task
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import results  # noqa: E402
+import results_settings as results  # noqa: E402
 import scale  # noqa: E402
 import warm_start  # noqa: E402
 
