@@ -265,6 +265,21 @@ def test_two_ranks_resume_to_what_two_ranks_would_have_made(tmp_path):
 
 
 @pytest.mark.slow
+def test_one_rank_resumes_on_two_deterministically_and_says_what_is_different(finished, tmp_path):
+    outcomes = []
+    for name in ("two", "again"):
+        both = shutil.copytree(finished.path, tmp_path / name)
+        (both / "report.html").unlink()
+        shutil.rmtree(both / "checkpoints/checkpoint-8")
+        resumed = ranks(2, f"--resume={both}")
+        assert resumed.returncode == 0, resumed.stderr[-3000:]
+        assert "checkpoint was written by 1 process and is resumed by 2 processes" in resumed.stdout
+        outcomes.append(outcome(RunDirectory.open(both)))
+    assert outcomes[0] == outcomes[1]
+    assert RunDirectory.open(tmp_path / "two").is_finished(4)
+
+
+@pytest.mark.slow
 def test_a_batch_that_does_not_split_over_the_ranks_is_refused_before_anything_is_changed(copy):
     shutil.rmtree(copy.model_path)
     before = contents(copy.path)
