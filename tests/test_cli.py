@@ -11,10 +11,11 @@ from entroshape.evaluation.options import parse_eval
 from entroshape.experiments.options import parse_compare
 from entroshape.report.options import parse_inspect, parse_report
 from entroshape.training.options import parse_train
+from entroshape.weights.options import parse_merge
 
 PARSERS = {
     "train": parse_train, "eval": parse_eval, "compare": parse_compare,
-    "inspect": parse_inspect, "report": parse_report,
+    "merge": parse_merge, "inspect": parse_inspect, "report": parse_report,
 }  # fmt: skip
 
 
@@ -63,7 +64,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest_one(given, nearest, cap
 @pytest.mark.parametrize("given", ["zzz", "", "\x1b[31m"])
 def test_a_command_like_no_other_is_answered_with_all(given, capsys):
     assert main([given]) == 2
-    choices = "train, eval, compare, inspect, report"
+    choices = "train, eval, compare, merge, inspect, report"
     assert capsys.readouterr().err == f"entroshape: unknown command {given!r}; choose from {choices}\n"
 
 
