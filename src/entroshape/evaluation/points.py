@@ -1,4 +1,4 @@
-"""From the rows of an evaluation to an :class:`~entroshape.metrics.points.EvaluationPoint`."""
+"""From the rows of evaluations to :class:`~entroshape.metrics.points.EvaluationPoint`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from entroshape.metrics.points import EvaluationPoint
+from entroshape.runs import RunDirectory
 
 
 def point_of(rows: Sequence[Mapping[str, Any]], *, weights: str, step: int, temperature: float) -> EvaluationPoint:
@@ -36,3 +37,20 @@ def point_of(rows: Sequence[Mapping[str, Any]], *, weights: str, step: int, temp
     return EvaluationPoint(
         weights=weights, step=step, temperature=temperature, samples=numbers.pop(), successes=successes
     )
+
+
+def run_points(run: RunDirectory, temperature: float) -> list[EvaluationPoint]:
+    """The points of a run, ordered by step, weights and temperature.
+
+    Those at ``temperature``, which is that of its evaluations, are counted from the evaluations.
+
+    Raises:
+        ValueError: a file is damaged; the message names it.
+    """
+    points = {(point.step, point.weights, point.temperature): point for point in run.read_points()}
+    for step in run.evaluation_steps():
+        weights = "last" if step else "start"
+        if (step, weights, temperature) not in points:
+            own = point_of(run.read_evaluation(step)[0], weights=weights, step=step, temperature=temperature)
+            points[step, weights, temperature] = own
+    return [points[key] for key in sorted(points)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from entroshape.evaluation.points import point_of
+from entroshape.evaluation.points import run_points
 from entroshape.experiments.arms import Arm
 from entroshape.metrics.aggregation import pass_curve
 from entroshape.metrics.points import EvaluationPoint
@@ -63,23 +63,11 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
         "pass_curve": [point["value"] for point in pass_curve(rows)],
         "curves": {"step": [line["step"] for line in lines], **curves},
         "evaluations": {str(step): _metrics(run.read_evaluation(step)[1]) for step in steps if 0 < step < config.steps},
-        "points": [point.to_dict() for point in run_points(run, config)],
+        "points": [point.to_dict() for point in run_points(run, config.temperature)],
         "responses": sum(line["responses"] for line in lines) if all("responses" in line for line in lines) else None,
         "seconds": round(seconds, 1),
         "environment": run.read_config().get("environment"),
     }
-
-
-def run_points(run: RunDirectory, config: TrainConfig) -> list[EvaluationPoint]:
-    """The points of a run; those at its own temperature are counted from its evaluations."""
-    points = {(point.step, point.weights, point.temperature): point for point in run.read_points()}
-    for step in run.evaluation_steps():
-        weights = "last" if step else "start"
-        if (step, weights, config.temperature) not in points:
-            rows = run.read_evaluation(step)[0]
-            own = point_of(rows, weights=weights, step=step, temperature=config.temperature)
-            points[step, weights, config.temperature] = own
-    return [points[key] for key in sorted(points)]
 
 
 def lacking(record: Mapping[str, Any], config: TrainConfig) -> list[tuple[str, int, float]]:

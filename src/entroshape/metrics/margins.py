@@ -146,9 +146,18 @@ def area_beyond_hull(points: Points, hull: SplitHull) -> float | None:
 def best_greedy(points: Points) -> EvaluationPoint | None:
     """The greedy point with the highest mean on the choice half, over the report half; ``None`` if none is greedy."""
     greedy = [point for point in points if point.temperature == 0]
-    if not greedy:
-        return None
-    best = max(greedy, key=lambda point: _choice(point).mean)
+    return best_mean(greedy) if greedy else None
+
+
+def best_mean(points: Points) -> EvaluationPoint:
+    """The point with the highest mean on the choice half, over the report half.
+
+    Raises:
+        ValueError: there are no points, or fewer than two problems.
+    """
+    if not points:
+        raise ValueError("points must be at least one; got none")
+    best = max(points, key=lambda point: _choice(point).mean)
     return best.select(report_half(best.problems))
 
 

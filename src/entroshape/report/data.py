@@ -6,9 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from entroshape.evaluation.points import run_points
 from entroshape.metrics.aggregation import paired_changes, pass_curve
+from entroshape.metrics.points import EvaluationPoint
 from entroshape.metrics.wording import wording
+from entroshape.report.beyond import beyond_the_start
 from entroshape.report.outcome import OutcomeRow, outcome_rows
+from entroshape.report.plane import run_plane
 from entroshape.runs import RunDirectory
 
 MAX_POINTS = 1000
@@ -42,6 +46,7 @@ def chart_data(run: RunDirectory) -> dict[str, Any]:
         "texts": {name: [_text(name, point.get(name)) for point in points] for name in names},
         "words": {name: {"label": wording(name).label, "share": wording(name).share} for name in names},
         "evaluations": evaluations,
+        "plane": run_plane(_points(run)),
     }
 
 
@@ -71,6 +76,7 @@ def page_data(run: RunDirectory) -> dict[str, Any]:
         "outcome_about": about,
         "compared": len(run.evaluation_steps()) > 1,
         "verdict": verdict,
+        "beyond": beyond_the_start(_points(run)),
         "options": flattened(config),
         "environment": flattened(environment),
     }
@@ -104,6 +110,12 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def _points(run: RunDirectory) -> list[EvaluationPoint]:
+    """The points of a run that was evaluated over temperatures; none for others."""
+    temperature = run.read_config().get("temperature")
+    return run_points(run, temperature) if temperature is not None and run.read_points() else []
 
 
 def _outcome(run: RunDirectory) -> tuple[list[OutcomeRow], str, str]:

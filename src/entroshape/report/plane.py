@@ -10,7 +10,7 @@ import numpy as np
 
 from entroshape.metrics.coins import Coin
 from entroshape.metrics.frontier import Hull
-from entroshape.metrics.points import EvaluationPoint
+from entroshape.metrics.points import EvaluationPoint, reported_tries
 from entroshape.metrics.wording import wording
 
 PLACES = 40
@@ -18,6 +18,28 @@ PLACES = 40
 
 Runs = Mapping[int, Sequence[EvaluationPoint]]
 """Points by seed."""
+
+
+def run_plane(points: Sequence[EvaluationPoint]) -> dict[str, Any] | None:
+    """The plane of a single run: the start's curve and its hull, against the trained weights.
+
+    Returns:
+        ``None`` if the start or the trained weights were evaluated at one temperature only.
+    """
+    start = [point for point in points if point.weights == "start"]
+    trained = [point for point in points if point.weights != "start"]
+    if min(len({point.temperature for point in own}) for own in (start, trained)) < 2:
+        return None
+    tries = reported_tries(points)
+    return {
+        "tries": [{"k": str(k), "label": wording(f"pass@{k}").label} for k in reversed(tries)],
+        "x": mean_label(points),
+        "curves": [
+            *({"start": True, **curve} for curve in plane_curves({0: start}, tries, "before training")),
+            *({"start": False, **curve} for curve in plane_curves({0: trained}, tries, "trained")),
+        ],
+        "hull": plane_hull({0: start}, tries, "hull of the start"),
+    }
 
 
 def mean_label(points: Sequence[EvaluationPoint]) -> str:

@@ -20,6 +20,10 @@
       title: "Pass@k on held-out problems",
       note: "Share of problems that at least one of k completions solves, with 95 % bands over problems.",
       axis: "%", series: {}, draw: drawPassCurves, curves: passCurves, present: data.evaluations.some((e) => e.samples > 1),
+    }, {
+      title: "Mean and Pass@k over temperatures",
+      note: "From hot to cold sampling, before and after training. Open dots are earlier steps, thin lines are means and mixtures of weights. The dashed line is the hull: the highest Pass@k of a coin between two temperatures of the start. What lies below it needs no training.",
+      series: {}, draw: drawRunPlane, controls: planeControls, curves: planeLegend, present: Boolean(data.plane),
     }],
     learning: [
       { title: word("success_rate"), note: "Share of successes among the completions sampled in training, and among those of held-out problems.",
@@ -188,6 +192,29 @@
     return frame(width, chart, { zero: true }, [...marks, ...tip(bandTips(curves, "k", "k ="), "k")], x);
   }
 
+  // --- the plane of Mean@n and Pass@k -------------------------------------------------------------------------------
+
+  let tries = data.plane?.tries[0];
+
+  function planeControls(redraw) {
+    const field = element("fieldset", { className: "tries" }, element("legend", {}, "Vertical"));
+    field.append(...data.plane.tries.map((each) => {
+      const radio = element("input", { type: "radio", name: "tries", value: each.k, checked: each === tries });
+      radio.addEventListener("change", () => { tries = each; redraw(); });
+      return element("label", {}, radio, each.label);
+    }));
+    return field;
+  }
+
+  function planeLegend() {
+    return [{ label: "before", colour: GRAY }, { label: "after", colour: BLUE }, { label: "hull of the start", colour: MUTED, dashed: true }];
+  }
+
+  function drawRunPlane(chart, series, width) {
+    const curves = data.plane.curves.map((curve) => ({ ...curve, colour: curve.start ? GRAY : BLUE }));
+    return drawPlane(data.plane, tries.k, curves, width);
+  }
+
   // --- the page -----------------------------------------------------------------------------------------------------
 
   const element = (name, properties, ...children) => {
@@ -212,7 +239,7 @@
   function addChart(container, chart, series) {
     const plot = element("div", { className: "plot" });
     const card = element("figure", { className: "card" },
-      element("h3", {}, chart.title), element("p", { className: "note" }, chart.note), ...legend(chart, series), plot);
+      element("h3", {}, chart.title), element("p", { className: "note" }, chart.note), ...legend(chart, series), ...(chart.controls ? [chart.controls(() => draw())] : []), plot);
     container.append(card);
     const draw = () => {
       const width = Math.max(280, plot.clientWidth);
