@@ -33,7 +33,7 @@ from entroshape.evaluation.sampler import (
     tokenized,
 )
 from entroshape.sampling.loop import evaluation_mode, sample_tokens
-from entroshape.sampling.support import unsupported
+from entroshape.sampling.support import unsupported, warn_of_generate
 
 FULL_SUPPORT = {
     "min_p": 0.0,
@@ -65,6 +65,8 @@ class TransformersSampler:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self._model, self._tokenizer = model, tokenizer
         self.instead = unsupported(model)
+        if self.instead is not None:
+            warn_of_generate(self.instead)
 
     def tokenize(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """See :class:`entroshape.evaluation.sampler.Sampler`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 from transformers import GenerationMixin
@@ -12,6 +13,16 @@ from entroshape.sampling.cache import layer_types
 
 INPUTS = ("input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache")
 """Arguments that the loop passes to a model."""
+
+
+def warn_of_generate(reason: str) -> None:
+    """Warns, once per reason, that completions come from transformers' ``generate``.
+
+    Args:
+        reason: the end of a sentence, as from :func:`unsupported`.
+    """
+    # One place for all callers, so that Python shows the same warning once.
+    warnings.warn(f"completions are sampled with transformers' generate, which is slower: {reason}", stacklevel=1)
 
 
 def bare_model(model: Any) -> Any:

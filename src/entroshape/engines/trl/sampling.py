@@ -5,7 +5,6 @@ Which of them samples is decided when the trainer is built, and :attr:`SamplingT
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ from trl import GRPOTrainer
 from entroshape.engines.trl import compat, sampler
 from entroshape.sampling.draws import derived_seed
 from entroshape.sampling.loop import SampledTokens, sample_tokens
-from entroshape.sampling.support import bare_model, unsupported
+from entroshape.sampling.support import bare_model, unsupported, warn_of_generate
 
 TRAINING = 1
 """Last of the numbers that a training seed is derived from: other seeds of a run are derived from fewer numbers."""
@@ -101,8 +100,7 @@ class SamplingTrainer(GRPOTrainer):
         if args.sampler == "own" and (elsewhere or reason):
             raise ValueError(f"sampler='own' cannot be used: {elsewhere or reason}; use sampler='auto'")
         if reason is not None and not asked and self.accelerator.is_main_process:
-            message = f"completions are sampled with transformers' generate, which is slower: {reason}"
-            warnings.warn(message, stacklevel=4)
+            warn_of_generate(reason)
         self.sampling = f"TRL: {elsewhere}" if elsewhere else "own" if reason is None else f"generate: {reason}"
         # TRL's own condition for its pass over old log-probabilities.
         scores = args.gradient_accumulation_steps % (args.steps_per_generation * self.num_iterations) != 0
