@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import Any
@@ -19,13 +19,16 @@ RULES = tyro.constructors.ConstructorRegistry()
 
 @RULES.primitive_rule
 def _numbers_rule(type_info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
-    if type_info.type != list[float]:
+    if type_info.type not in (list[float], tuple[float, ...]):
         return None
+    kind: Callable[[Iterable[float]], Any] = list if type_info.type == list[float] else tuple
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs="*",
         metavar="[NUMBER,...]",
-        instance_from_str=lambda texts: [float(each) for text in texts for each in text.split(",") if each.strip()],
-        is_instance=lambda value: isinstance(value, list) and all(isinstance(each, int | float) for each in value),
+        instance_from_str=lambda texts: kind(float(each) for text in texts for each in text.split(",") if each.strip()),
+        is_instance=lambda value: (
+            isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+        ),
         str_from_instance=lambda numbers: [",".join(f"{number:g}" for number in numbers)] if numbers else [],
     )
 

@@ -263,7 +263,9 @@ def test_an_option_that_does_not_work_ends_the_command_line_with_its_name(capsys
     [
         {"samples": 0},
         {"problems": -1},
-        {"temperature": 0.0},
+        {"temperature": -0.1},
+        {"temperature": (0.5, 0.5)},
+        {"temperature": ()},
         {"batch_size": 0},
         {"engine": "sglang"},
         {"precision": "int8"},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from entroshape.arguments import parse_arguments
 from entroshape.assets import bundled_model_of
-from entroshape.checks import check_choice, check_integer, check_number
+from entroshape.checks import check_choice, check_distinct, check_integer, check_number
 from entroshape.options import compared, option
 
 EngineName = Literal["transformers", "vllm"]
@@ -50,8 +50,10 @@ class EvalConfig:
     """Maximum number of problems. None: all problems of a benchmark or test file; 256 if problems are generated or held
     out."""
 
-    temperature: float = option("result", default=1.0)
-    """Sampling temperature. Completions are sampled from the full distribution."""
+    temperature: tuple[float, ...] = option("result", default=(1.0,))
+    """Sampling temperature; 0 is greedy decoding, with one completion per problem. Completions are sampled from the
+    full distribution. Several temperatures, such as 0.2,0.6,1.0, are evaluated with the same random numbers. The best
+    one is chosen on half of the problems and reported on the other half."""
 
     max_completion_length: int | None = option("result", default=None)
     """Maximum completion length in tokens. None: the task's default."""
@@ -92,7 +94,7 @@ class EvalConfig:
         check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
         for name, kind in (("engine", EngineName), ("precision", Precision), ("device", Device)):
             check_choice(name, getattr(self, name), get_args(kind))
-        check_number("temperature", self.temperature, minimum=0.0, exclusive=True)
+        object.__setattr__(self, "temperature", _temperatures(self.temperature))
         if self.success_threshold is not None:
             check_number("success_threshold", self.success_threshold)
         if self.output is not None and not self.output.endswith(".parquet"):
@@ -107,7 +109,7 @@ class EvalConfig:
             return Path(self.output)
         # A quick look at a few completions and the full evaluation get different files.
         others = [
-            f"{each.name}-{getattr(self, each.name)}"
+            f"{each.name}-{plain(getattr(self, each.name))}"
             for each in fields(self)
             if each.name in compared(self)
             and each.name not in FIRST_IN_THE_NAME
@@ -116,6 +118,29 @@ class EvalConfig:
         name = "-".join([*(str(getattr(self, name)) for name in FIRST_IN_THE_NAME), *others])
         name = re.sub(r"[^\w.]+", "-", name, flags=re.ASCII).strip("-.")
         return Path("eval") / f"{name}.parquet"
+
+
+def plain(value: Any) -> Any:
+    """The value of an option as a number or text: several temperatures are text.
+
+    Example:
+        >>> plain((0.6,)), plain((0.2, 1.0)), plain("gtpo")
+        (0.6, '0.2,1.0', 'gtpo')
+    """
+    if isinstance(value, tuple):
+        return value[0] if len(value) == 1 else ",".join(map(str, value))
+    return value
+
+
+def _temperatures(value: Any) -> tuple[float, ...]:
+    """One temperature or several, in order."""
+    if not isinstance(value, list | tuple):
+        check_number("temperature", value, minimum=0.0)
+        return (float(value),)
+    if not value:
+        raise ValueError("temperature must be at least one number; got none")
+    check_distinct("temperature", list(value), minimum=0.0)
+    return tuple(sorted(map(float, value)))
 
 
 def parse_eval(arguments: list[str]) -> EvalConfig:

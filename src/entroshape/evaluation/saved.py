@@ -42,11 +42,15 @@ def write_evaluation(path: Path, result: EvaluationResult, options: Mapping[str,
     """
     metadata = {
         "metrics": json_line(result.metrics, "metrics"),
-        "intervals": _json(metric_intervals(result.rows)),
-        "pass_curve": _json(pass_curve(result.rows)),
+        **{name: json.dumps(value, allow_nan=False).encode() for name, value in figures_of(result).items()},
         "options": json_line(options, "options"),
     }
-    write_table(path, result.rows, _schema(result.rows), metadata)
+    write_table(path, result.rows, schema_of(result.rows), metadata)
+
+
+def figures_of(result: EvaluationResult) -> dict[str, Any]:
+    """``intervals``, every metric with its 95 % interval, and ``pass_curve``, Pass@k for all ``k``."""
+    return {"intervals": metric_intervals(result.rows), "pass_curve": pass_curve(result.rows)}
 
 
 def read_evaluation(path: Path, options: Mapping[str, Any]) -> EvaluationResult | None:
@@ -57,18 +61,45 @@ def read_evaluation(path: Path, options: Mapping[str, Any]) -> EvaluationResult 
     """
     if not path.exists():
         return None
+    metadata = read_options(path, options, "metrics")
+    table = read_table(path, WITH_ANSWERS, optional=("entropy", "answer"))
+    metrics = checked_metrics(parse_json(metadata["metrics"], f"{path}, metrics"), path)
+    return EvaluationResult(rows=table.to_pylist(), metrics=metrics)
+
+
+def read_options(path: Path, options: Mapping[str, Any], figures: str) -> dict[str, bytes]:
+    """Returns the metadata of a file of an evaluation, which must have these options.
+
+    Args:
+        path: the file.
+        options: all options that its completions depend on.
+        figures: the name of the metadata with its metrics.
+
+    Raises:
+        ValueError: the file has other options (the message names one that differs), or is not an evaluation.
+    """
     metadata = read_metadata(path)
-    if not {"options", "metrics"} <= metadata.keys():
+    if "options" not in metadata:
         raise ValueError(f"output {path} is not an evaluation file; choose another --output")
     there = parse_json(metadata["options"], f"{path}, options")
     if not isinstance(there, dict):
         raise ValueError(f"{path}, options: expected names and values; got {shown(there)}")
     check_options(there, options, path)
-    table = read_table(path, WITH_ANSWERS, optional=("entropy", "answer"))
-    metrics = check_numbers(parse_json(metadata["metrics"], f"{path}, metrics"), f"{path}, metrics")
+    if figures not in metadata:
+        raise ValueError(f"output {path} is not an evaluation file; choose another --output")
+    return metadata
+
+
+def checked_metrics(value: Any, path: Path) -> dict[str, float]:
+    """Returns metrics that were read from ``path``.
+
+    Raises:
+        ValueError: they are not finite numbers by name, or one that is shown is missing.
+    """
+    metrics = check_numbers(value, f"{path}, metrics")
     if missing := REQUIRED_METRICS - metrics.keys():
         raise ValueError(f"{path}, metrics: expected {sorted(missing)[0]}; found {', '.join(metrics) or 'none'}")
-    return EvaluationResult(rows=table.to_pylist(), metrics=metrics)
+    return metrics
 
 
 def model_fingerprint(model: str) -> str:
@@ -99,12 +130,9 @@ def problems_fingerprint(task: Task) -> str:
     return digest.hexdigest()
 
 
-def _schema(rows: Sequence[Mapping[str, Any]]) -> Any:
+def schema_of(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """The columns of a file with these rows: without ``entropy`` if they do not have it, with ``answer`` if they do."""
     schema = EVALUATION_SCHEMA
     if "entropy" not in rows[0]:
         schema = schema.remove(schema.get_field_index("entropy"))
     return schema.append(ANSWER) if "answer" in rows[0] else schema
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, allow_nan=False).encode()

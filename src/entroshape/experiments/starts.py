@@ -56,15 +56,20 @@ def evaluated_starts(job: Job) -> Iterator[RunDirectory]:
     """Runs of other arms with the same seed and start that already have their evaluation before training."""
     for path in sorted(job.path.parent.parent.glob(f"*/{job.path.name}")):
         run = RunDirectory(path)
-        if path != job.path and run.config_path.is_file() and 0 in run.evaluation_steps():
-            names = affecting(job.config, "start")
-            if _start(run.read_config(), names) == _start(job.config.to_dict(), names):
-                yield run
+        there = path != job.path and run.config_path.is_file() and 0 in run.evaluation_steps()
+        if there and _start(run.read_config(), job) == _start(_options(job), job):
+            yield run
 
 
-def _start(config: dict[str, Any], names: list[str]) -> list[Any]:
+def _options(job: Job) -> dict[str, Any]:
+    """The options of the run, which it keeps if it was begun with another device or number of threads."""
+    run = RunDirectory(job.path)
+    return run.read_config() if run.config_path.is_file() else job.config.to_dict()
+
+
+def _start(config: dict[str, Any], job: Job) -> list[Any]:
     """All that the evaluation before training depends on."""
-    options = [config.get(name) for name in names]
+    options = [config.get(name) for name in affecting(job.config, "start")]
     # The success threshold is an option of the method, and also affects the metrics before training.
     return [*options, build_method(config["method"], config["method_options"]).success_threshold]
 
@@ -101,9 +106,8 @@ class Starts:
 
     def _begun(self, job: Job) -> bool:
         with self._lock:
-            names = affecting(job.config, "start")
-            start = _start(job.config.to_dict(), names)
-            before = [each for each in self._evaluating if _start(each.config.to_dict(), names) == start]
+            start = _start(_options(job), job)
+            before = [each for each in self._evaluating if _start(_options(each), job) == start]
             if self._stopped.is_set() or all(map(_has_start, before)):
                 self._evaluating.append(job)
                 return True
