@@ -69,21 +69,24 @@ SMALL_RUN = [
     "--parallel=2",
 ]
 
-LONG_CHAIN = ["dapo", "gtpo", "gtpo_uniform", "gtpo_random", "opo", "dapo:aggregation=sequence_mean"]
-"""GTPO differs from DAPO in its entropy weights, in its baseline over tokens, and in what follows for long, cut
-failures. Each arm has one of these: the baseline alone (``gtpo_uniform``), weights of other tokens (``gtpo_random``), a
-length-weighted baseline without the standard deviation (``opo``), and DAPO with a mean per completion."""
-
-LONG_CHAIN_MORE = [
+LONG_CHAIN = [
     "dapo",
-    "dapo:overlong={kind: soft, max_length: 160, cache: 32}",
-    "dapo:mask_truncated_completions=true",
+    "gtpo",
+    "gtpo_uniform",
+    "gtpo_random",
+    "opo",
     "grpo_s",
     "grpo_s_uniform",
+    "dapo:aggregation=sequence_mean",
+    "dapo:overlong={kind: soft, max_length: 160, cache: 32}",
+    "dapo:mask_truncated_completions=true",
     "gtpo_surprisal",
     "gtpo:failure_signal=direct",
 ]
-"""DAPO with a punishment of long completions, and with cut ones left out; GRPO-S and its control; other weights."""
+"""GTPO differs from DAPO in its entropy weights, in its baseline over tokens, and in what follows for long, cut
+failures. Each arm has one of these: the baseline alone (``gtpo_uniform``), weights of other tokens (``gtpo_random``), a
+length-weighted baseline without the standard deviation (``opo``), DAPO with a mean per completion, with a punishment of
+long completions, and with cut ones left out."""
 
 SHORT = ["dapo", "gtpo", "gtpo_uniform", "gtpo_random", "gtpo_surprisal", "grpo_s", "grpo_s_uniform", "opo", "grpo"]
 
@@ -92,7 +95,8 @@ FRONTIER = [
     "--old-logprobs=sampler",
     "--dynamic-sampling=False",  # all arms sample the same number of completions
     "--ema-decay=0.98",
-    "--eval-temperatures=0,0.7,1.0",
+    "--eval-temperatures=0,0.4,0.7,1.0",
+    "--eval-mixtures=0.5,0.7",
     "--threads=1",
 ]
 
@@ -164,21 +168,8 @@ SETTINGS = {
         first_seed=1000,
         primary="above-hull@32",
     ),
-    "search-hard-more": Setting(
-        arms=LONG_CHAIN_MORE,
-        options=[
-            "--task=countdown_search?level=hard",
-            "--steps=100",
-            "--eval-every=50",
-            "--eval-problems=128",
-            *FRONTIER,
-        ],
-        seeds=10,
-        first_seed=1600,
-        primary="above-hull@32",
-    ),
     "search-middle": Setting(
-        arms=LONG_CHAIN,
+        arms=LONG_CHAIN[:7],
         options=[
             "--task=countdown_search?level=middle",
             "--steps=100",

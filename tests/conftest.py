@@ -5,6 +5,7 @@ file is in it.
 """
 
 import os
+import re
 
 import pytest
 from chromium import BROWSER
@@ -13,7 +14,21 @@ from hypothesis import HealthCheck, settings
 COMMON = {"deadline": None, "max_examples": 60, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", **COMMON)
 settings.register_profile("ci", derandomize=True, print_blob=True, **COMMON)
+settings.register_profile("fast", derandomize=True, **{**COMMON, "max_examples": 10})
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+WHOLLY_SLOW = re.compile(r"^pytestmark = .*mark\.slow|^    pytest\.mark\.slow,$", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Only files with tests are imported, and with `-m "not slow"` none that is slow as a whole: imports take time."""
+    if collection_path.suffix != ".py":
+        return None
+    if not collection_path.name.startswith("test_"):
+        return True
+    skipped = config.option.markexpr == "not slow" and WHOLLY_SLOW.search(collection_path.read_text(encoding="utf-8"))
+    return True if skipped else None
 
 
 @pytest.fixture(scope="module")

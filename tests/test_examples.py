@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 LOOP = Path(__file__).resolve().parents[1] / "examples" / "gtpo_loop.py"
 
 
@@ -17,7 +19,6 @@ def test_the_loop_is_at_most_150_lines_and_needs_no_trainer():
     assert not re.search(r"^(import|from) (trl|accelerate|verl|entroshape\.engines)", text, re.MULTILINE)
 
 
-@pytest.mark.slow
 def test_the_loop_prints_finite_figures_of_every_step():
     done = subprocess.run(
         [sys.executable, str(LOOP), "--steps", "2"], capture_output=True, text=True, timeout=240, check=False

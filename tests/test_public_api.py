@@ -156,6 +156,7 @@ def test_every_public_name_is_found_where_it_lives_and_listed():
         entroshape.GTP0  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["", "train", "eval", "compare", "inspect", "report"])
 def test_help_waits_for_no_heavy_library(command):
     arguments = [*command.split(), "--help"]

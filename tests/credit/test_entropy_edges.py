@@ -75,7 +75,7 @@ def test_a_vocabulary_of_one_leaves_no_choice():
 
 
 @given(st.integers(1, 100_000), TEMPERATURE, st.floats(-1e4, 1e4, width=32))
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 def test_uniform_logits_have_entropy_log_v(vocabulary, temperature, level):
     logprobs, entropies = logprob_and_entropy(
         torch.full((2, vocabulary), level), torch.tensor([0, vocabulary - 1]), temperature=temperature
@@ -109,7 +109,7 @@ def test_extreme_logits_stay_finite_and_exact(magnitude):
 
 
 @given(st.floats(0.0, 1e4, width=32), st.integers(2, 2000), CHUNK)
-@settings(max_examples=30)
+@settings(max_examples=settings().max_examples // 2)
 def test_entropy_is_never_negative(confidence, vocabulary, chunk):
     logits = random_logits((3,), vocabulary)[0]
     logits[:, 0] += confidence

@@ -12,6 +12,8 @@ from transformers import TrainerCallback
 from entroshape.engines.trl import ShapedGRPOTrainer
 from entroshape.weights import AnchorCallback
 
+pytestmark = pytest.mark.slow
+
 
 class History(TrainerCallback):
     """The weights before training, after each optimizer update, and after the anchor's pull that follows it."""

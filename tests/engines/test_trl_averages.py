@@ -6,6 +6,8 @@ from tiny import Watched, tiny_model, tiny_trainer
 
 from entroshape.engines.trl.speed import TokenMeans
 
+pytestmark = pytest.mark.slow
+
 LOGGED = ("entropy", "clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean")
 
 

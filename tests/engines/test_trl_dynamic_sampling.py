@@ -1,20 +1,28 @@
 """Dynamic sampling: groups with one outcome are replaced by groups with both, within bounds, alike on a rerun."""
 
-import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import even_sum, even_sum_of_even_prompts, rows, tiny_dataset, tiny_trainer
+from tiny import even_sum, even_sum_of_even_prompts, recomputed, tiny_dataset, tiny_trainer, unmoved
 
 from entroshape.engines.dynamic_sampling import chosen_groups, refill_indices
 from entroshape.engines.trl.batch import join_rows, take_rows
+
+pytestmark = pytest.mark.slow
 
 
 def refilling(tmp_path, records, reward=even_sum_of_even_prompts, **options):
     settings = {"dynamic_sampling": True, "max_refills": 20, "max_steps": 3, "method": "gtpo", **options}
     return tiny_trainer(tmp_path, reward=reward, records=records, **settings)
+
+
+def completions_table(folder):
+    """The columns of the table that TRL writes of a step's completions."""
+    (file,) = (folder / "completions").iterdir()
+    return pq.read_table(file).to_pydict()
 
 
 def test_every_group_that_is_trained_on_has_both_outcomes(tmp_path):
@@ -48,17 +56,17 @@ def test_each_row_keeps_its_prompt_completion_tokens_and_reward_together(tmp_pat
 
 
 def test_refilled_rows_carry_the_entropies_and_prompts_of_their_own_round(tmp_path):
-    trainer = refilling(tmp_path, [])
-    output = trainer._generate_and_score_completions([trainer.train_dataset[i] for i in (1, 3, 5, 7) for _ in range(4)])
-    texts = trainer.processing_class.batch_decode(output["prompt_ids"], skip_special_tokens=True)
-    assert texts == list(trainer._logs["prompt"])
-    records = []
-    trainer._on_rollouts = records.append
-    output = trainer._generate_and_score_completions([trainer.train_dataset[i] for i in (1, 3, 5, 7) for _ in range(4)])
-    own = trainer._score(output)[1]
-    mask = output["completion_mask"].bool()
-    width = mask.shape[1]
-    torch.testing.assert_close(records[0].entropies[:, :width][mask], own[mask], atol=1e-4, rtol=0)
+    options = {"reward": even_sum_of_even_prompts, "dynamic_sampling": True, "max_refills": 20}
+    trainer, (record,) = unmoved(tmp_path, **options)
+    assert trainer.state.log_history[0]["entroshape/refills"] > 0
+    own = recomputed(trainer, record)[1]
+    torch.testing.assert_close(record.entropies[record.mask], own[record.mask], atol=1e-4, rtol=0)
+    (batch,) = trainer.micro_batches
+    texts = [
+        trainer.processing_class.batch_decode(batch[f"{name}_ids"], skip_special_tokens=True)
+        for name in ("prompt", "completion")
+    ]
+    assert sorted(zip(*texts, strict=True)) == sorted(zip(record.prompts, record.completions, strict=True))
 
 
 def test_what_cannot_be_filled_is_gated_warned_of_and_counted(tmp_path):
@@ -164,15 +172,12 @@ def test_columns_that_a_reward_function_logs_stay_with_their_rows(tmp_path):
     trainer = refilling(tmp_path, records, reward=logging, max_steps=1, log_completions=True)
     trainer.train()
     assert trainer.state.log_history[0]["entroshape/refills"] > 0
-    logged, record = trainer._logs["extra"], records[0]
-    answers = list(map("{}: {}".format, record.prompts, record.completions))
-    assert list(logged["answer"]) == answers
-    assert len(logged["first"]) == 16
-    assert None in logged["first"]
-    for number, prompt in zip(logged["first"], record.prompts, strict=True):
+    record, table = records[0], completions_table(tmp_path)
+    assert table["answer"] == list(map("{}: {}".format, record.prompts, record.completions))
+    assert len(table["first"]) == 16
+    assert None in table["first"]
+    for number, prompt in zip(table["first"], record.prompts, strict=True):
         assert number in (None, int(prompt.split()[0]))
-    table = pd.read_parquet(next((tmp_path / "completions").iterdir()))
-    assert table["answer"].tolist() == answers
 
 
 def test_a_logged_column_of_the_wrong_length_is_named(tmp_path):
@@ -265,11 +270,12 @@ def test_figures_of_the_policy_are_over_everything_that_was_sampled(tmp_path):
 
 def test_the_completions_table_shows_the_rows_that_were_trained_on(tmp_path):
     records = []
-    trainer = refilling(tmp_path, records, max_steps=1)
-    trainer._generate_and_score_completions(rows(trainer))
-    record = records[-1]
-    assert list(trainer._logs["prompt"]) == list(record.prompts)
-    assert list(trainer._logs["completion"]) == list(record.completions)
-    assert list(trainer._logs["rewards"]["even_sum_of_even_prompts"]) == record.rewards.tolist()
+    trainer = refilling(tmp_path, records, max_steps=1, log_completions=True)
+    trainer.train()
+    assert trainer.state.log_history[0]["entroshape/refills"] > 0
+    (record,), table = records, completions_table(tmp_path)
+    assert table["prompt"] == record.prompts
+    assert table["completion"] == record.completions
+    assert table["even_sum_of_even_prompts"] == record.rewards.tolist()
     means = record.credit.advantages.sum(dim=1) / record.mask.sum(dim=1)
-    assert list(trainer._logs["advantages"]) == pytest.approx(means.tolist())
+    assert table["advantage"] == pytest.approx(means.tolist())

@@ -3,59 +3,53 @@
 import pytest
 import torch
 from peft import LoraConfig
-from tiny import rows, tiny_model, tiny_tokenizer, tiny_trainer
+from tiny import recomputed, tiny_model, tiny_tokenizer, tiny_trainer, unmoved
 from trl import GRPOConfig, GRPOTrainer
+
+from entroshape.engines.trl.sampler import chosen_sources
+
+pytestmark = pytest.mark.slow
+
+SEVERAL = {"per_device_train_batch_size": 8, "steps_per_generation": 2, "max_steps": 2}
+"""A batch that serves several optimizer steps, so that its loss needs old log-probabilities."""
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_sampler_old_logprob_pass_and_own_pass_agree(tmp_path, temperature):
-    geometry = {"per_device_train_batch_size": 8, "steps_per_generation": 2}
     found = {}
     for source in ("sampler", "auto"):
-        trainer = tiny_trainer(tmp_path, entropy_source=source, temperature=temperature, **geometry)
-        assert trainer._sources.recorded == (source == "sampler")
-        torch.manual_seed(0)
-        found[source], _ = trainer._sample(rows(trainer))
-    assert torch.equal(found["sampler"]["completion_ids"], found["auto"]["completion_ids"])
-    mask = found["auto"]["completion_mask"].bool()
-    own = trainer._score(found["auto"])[1]
-    for output in found.values():
-        assert (output["entropies"] - own)[mask].abs().max() < 1e-4
+        watchable = {"watchable": True, "scores_old_logprobs": True}
+        assert chosen_sources(source, "recompute", **watchable).recorded == (source == "sampler")
+        trainer, (found[source],) = unmoved(tmp_path, entropy_source=source, temperature=temperature, **SEVERAL)
+    assert torch.equal(found["sampler"].token_ids, found["auto"].token_ids)
+    mask = found["auto"].mask
+    own = recomputed(trainer, found["auto"], temperature)[1]
+    for record in found.values():
+        assert (record.entropies - own)[mask].abs().max() < 1e-4
     assert own[mask].std() > 0.05  # or agreement would mean nothing
 
 
 def test_entropies_are_those_of_the_distribution_that_each_token_was_drawn_from(tmp_path):
-    trainer = tiny_trainer(tmp_path, temperature=0.7)
-    output, _ = trainer._sample(rows(trainer))
-    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-    mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-    with torch.no_grad():
-        logits = trainer.model(input_ids=ids, attention_mask=mask).logits / 0.7
-    start = output["prompt_ids"].shape[1]
-    log_p = logits[:, start - 1 : -1].log_softmax(-1)
-    expected = -(log_p.exp() * log_p).sum(-1)
-    live = output["completion_mask"].bool()
-    torch.testing.assert_close(output["entropies"][live], expected[live], atol=1e-4, rtol=0)
+    trainer, (record,) = unmoved(tmp_path, temperature=0.7)
+    expected = recomputed(trainer, record, 0.7)[1]
+    torch.testing.assert_close(record.entropies[record.mask], expected[record.mask], atol=1e-4, rtol=0)
+
+
+def counted(model):
+    """A list that grows with each forward pass of the model."""
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    return passes
 
 
 @pytest.mark.parametrize(
     "geometry", [{"steps_per_generation": 1}, {"per_device_train_batch_size": 8, "steps_per_generation": 2}]
 )
 def test_gtpo_runs_the_model_no_more_often_than_trl(tmp_path, geometry):
-    calls = []
-
-    def counted(trainer):
-        calls.append(0)
-
-        def count(*_):
-            calls[-1] += 1
-
-        trainer.model.register_forward_hook(count)
-        trainer.train()
-
     # With learning rate 0 both sample the same tokens, so that they call the model equally often while sampling.
     ours = tiny_trainer(tmp_path, learning_rate=0.0, max_steps=4, **geometry)
-    counted(ours)
+    calls = [counted(ours.model)]
+    ours.train()
     theirs = GRPOTrainer(
         tiny_model(),
         ours.reward_funcs[0],
@@ -76,14 +70,14 @@ def test_gtpo_runs_the_model_no_more_often_than_trl(tmp_path, geometry):
         ours.train_dataset,
         processing_class=tiny_tokenizer(),
     )
-    counted(theirs)
-    assert calls[0] == calls[1] > 4
+    calls.append(counted(theirs.model))
+    theirs.train()
+    assert len(calls[0]) == len(calls[1]) > 4
 
 
 def test_a_method_without_need_for_entropies_makes_no_pass_for_them(tmp_path):
-    trainer = tiny_trainer(tmp_path, "grpo", entropy_source="scoring")
-    output, _ = trainer._sample(rows(trainer))
-    assert "entropies" not in output
+    _, (record,) = unmoved(tmp_path, "grpo", entropy_source="scoring")
+    assert record.entropies is None
 
 
 def test_surprisal_gets_the_sampling_policys_logprobs(tmp_path):
@@ -94,14 +88,10 @@ def test_surprisal_gets_the_sampling_policys_logprobs(tmp_path):
 
 
 def test_lora_entropies_agree_with_a_scoring_pass(tmp_path):
-    trainer = tiny_trainer(tmp_path, peft_config=LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
-    output, _ = trainer._sample(rows(trainer))
-    live = output["completion_mask"].bool()
-    torch.testing.assert_close(output["entropies"][live], trainer._score(output)[1][live], atol=1e-4, rtol=0)
-
-
-SEVERAL = {"per_device_train_batch_size": 8, "steps_per_generation": 2}
-"""A batch that serves several optimizer steps, so that its loss needs old log-probabilities."""
+    lora = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
+    trainer, (record,) = unmoved(tmp_path, peft_config=lora)
+    expected = recomputed(trainer, record)[1]
+    torch.testing.assert_close(record.entropies[record.mask], expected[record.mask], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -114,29 +104,30 @@ SEVERAL = {"per_device_train_batch_size": 8, "steps_per_generation": 2}
     ],
 )
 def test_old_logprobs_of_the_sampler_are_those_of_the_scoring_pass_that_they_save(tmp_path, options):
-    runs = {"recompute": 0, "sampler": 0}
-    outputs = {}
-    for source in runs:
-        trainer = tiny_trainer(tmp_path, old_logprobs=source, **SEVERAL, **options)
-        torch.manual_seed(0)
-
-        def count(*_, source=source):
-            runs[source] += 1
-
-        trainer._sampled_model.register_forward_hook(count)
-        outputs[source] = trainer._sample(rows(trainer))[0]
-    live = outputs["sampler"]["completion_mask"].bool()
-    assert torch.equal(outputs["sampler"]["completion_ids"], outputs["recompute"]["completion_ids"])
-    for name in ("old_per_token_logps", "entropies"):
-        torch.testing.assert_close(outputs["sampler"][name][live], outputs["recompute"][name][live], atol=1e-4, rtol=0)
-    assert outputs["sampler"]["old_per_token_logps"][live].std() > 0.05
-    assert runs["sampler"] < runs["recompute"]
+    passes, records, batches = {}, {}, {}
+    for source in ("recompute", "sampler"):
+        model = tiny_model()
+        passes[source] = counted(model)
+        trainer, (records[source],) = unmoved(tmp_path, model=model, old_logprobs=source, **SEVERAL, **options)
+        batches[source] = trainer.micro_batches
+    assert torch.equal(records["sampler"].token_ids, records["recompute"].token_ids)
+    mask = records["sampler"].mask
+    torch.testing.assert_close(
+        records["sampler"].entropies[mask], records["recompute"].entropies[mask], atol=1e-4, rtol=0
+    )
+    for recorded, scored in zip(batches["sampler"], batches["recompute"], strict=True):
+        assert torch.equal(recorded["completion_ids"], scored["completion_ids"])
+        live = scored["completion_mask"].bool()
+        old = [batch["old_per_token_logps"][live] for batch in (recorded, scored)]
+        torch.testing.assert_close(*old, atol=1e-4, rtol=0)
+        assert old[0].std() > 0.05
+    assert len(passes["sampler"]) < len(passes["recompute"])
 
 
 def test_a_run_with_old_logprobs_of_the_sampler_is_the_run_without(tmp_path):
     weights = {}
     for source in ("recompute", "sampler"):
-        trainer = tiny_trainer(tmp_path, old_logprobs=source, max_steps=4, **SEVERAL)
+        trainer = tiny_trainer(tmp_path, old_logprobs=source, **{**SEVERAL, "max_steps": 4})
         trainer.train()
         weights[source] = torch.cat([value.flatten() for value in trainer.model.state_dict().values()])
     torch.testing.assert_close(weights["sampler"], weights["recompute"], atol=1e-4, rtol=0)
@@ -155,13 +146,11 @@ def test_old_logprobs_of_a_sampler_that_cannot_be_watched_or_that_nobody_needs_a
 
 @pytest.mark.parametrize("geometry", [{}, SEVERAL])
 def test_entropies_of_a_bf16_model_are_finite_and_close_to_those_of_fp32(tmp_path, geometry):
-    trainer = tiny_trainer(tmp_path, model=tiny_model().to(torch.bfloat16), **geometry)
-    output, _ = trainer._sample(rows(trainer))
-    live = output["completion_mask"].bool()
-    assert output["entropies"].dtype == torch.float32
+    trainer, (record,) = unmoved(tmp_path, model=tiny_model().to(torch.bfloat16), **geometry)
+    assert record.entropies.dtype == torch.float32
+    assert record.entropies.isfinite().all()
     trainer.model.float()
-    assert output["entropies"].isfinite().all()
-    assert (output["entropies"] - trainer._score(output)[1])[live].abs().mean() < 0.05
+    assert (record.entropies - recomputed(trainer, record)[1])[record.mask].abs().mean() < 0.05
 
 
 def test_the_recorder_pairs_entropies_with_tokens_or_says_that_it_cannot():
@@ -206,11 +195,10 @@ def test_the_recorder_notices_that_another_token_was_fed_back_than_the_one_that_
 
 def test_a_prompt_read_in_pieces_is_noticed_and_scoring_serves_it(tmp_path):
     pieces = {"generation_kwargs": {"prefill_chunk_size": 1}}
-    trainer = tiny_trainer(tmp_path, **pieces)
     with pytest.raises(RuntimeError, match="entropy_source='scoring'"):
-        trainer._sample(rows(trainer))
-    trainer = tiny_trainer(tmp_path, entropy_source="scoring", **pieces)
-    assert trainer._sample(rows(trainer))[0]["entropies"].isfinite().all()
+        unmoved(tmp_path, **pieces)
+    _, (record,) = unmoved(tmp_path, entropy_source="scoring", **pieces)
+    assert record.entropies.isfinite().all()
 
 
 def test_entropy_source_sampler_is_refused_where_the_sampler_cannot_be_watched(tmp_path):

@@ -2,17 +2,21 @@
 
 import pytest
 import torch
-from tiny import METHODS, rows, tiny_trainer
+from tiny import METHODS, logprobs_of, tiny_trainer, unmoved
+
+from entroshape.engines.trl.batch import join_rows
+
+pytestmark = pytest.mark.slow
 
 
-def scored(trainer):
-    """One batch with credit, and old log-probabilities moved away from the policy so that the clip is active."""
-    output = trainer._generate_and_score_completions(rows(trainer))
-    logprobs = trainer._score(output)[0]
+def clipped(trainer):
+    """The micro-batches of a trainer, with old log-probabilities so far from the policy that the clip is active."""
     torch.manual_seed(1)
-    output["old_per_token_logps"] = logprobs + 0.8 * torch.randn_like(logprobs)
-    trainer.current_gradient_accumulation_steps = 1
-    return output
+    batches = [dict(batch) for batch in trainer.micro_batches]
+    for batch in batches:
+        logprobs = logprobs_of(trainer.model, batch).detach()
+        batch["old_per_token_logps"] = logprobs + 0.8 * torch.randn_like(logprobs)
+    return batches
 
 
 def gradients(trainer, loss):
@@ -21,46 +25,41 @@ def gradients(trainer, loss):
     return torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
 
 
-def surrogate(trainer, output):
-    mask = output["completion_mask"] * output.get("tool_mask", 1)
-    logprobs, _, _ = trainer._get_per_token_logps_and_entropies(
-        trainer.model,
-        torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1),
-        torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1),
-        output["completion_ids"].size(1),
-    )
-    return trainer.method.surrogate(logprobs, output["old_per_token_logps"], output["advantages"], mask)
+def surrogate(trainer, batch):
+    mask = batch["completion_mask"] * batch.get("tool_mask", 1)
+    logprobs = logprobs_of(trainer.model, batch)
+    return trainer.method.surrogate(logprobs, batch["old_per_token_logps"], batch["advantages"], mask)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_engines_loss_and_gradient_are_the_methods_surrogate(tmp_path, method):
-    trainer = tiny_trainer(tmp_path, method)
-    output = scored(trainer)
-    loss = trainer._compute_loss(trainer.model, output)
-    expected, diagnostics = surrogate(trainer, output)
+    trainer, _ = unmoved(tmp_path, method)
+    (batch,) = clipped(trainer)
+    loss = trainer.compute_loss(trainer.model, batch)
+    expected, diagnostics = surrogate(trainer, batch)
     assert diagnostics["clip_low"] + diagnostics["clip_high"] > 0
     torch.testing.assert_close(loss, expected)
     found = gradients(trainer, loss)
     assert found.abs().max() > 0
-    torch.testing.assert_close(found, gradients(trainer, surrogate(trainer, output)[0]), atol=1e-6, rtol=1e-4)
-    logged = trainer._metrics["train"]
+    torch.testing.assert_close(found, gradients(trainer, surrogate(trainer, batch)[0]), atol=1e-6, rtol=1e-4)
+    trainer.log({})
+    logged = trainer.state.log_history[-1]
     # Shares of tokens where a token has a ratio, of responses where a response has one.
     for side in ("low", "high"):
         if trainer.method.surrogate.ratio != "token" or trainer.method.surrogate.aggregation == "token_mean":
             expected_share = pytest.approx(diagnostics[f"clip_{side}"].item(), abs=1e-6)
-            assert logged[f"clip_ratio/{side}_mean"][-1] == expected_share
+            assert logged[f"clip_ratio/{side}_mean"] == expected_share
     assert {"clip_ratio/low_mean", "clip_ratio/high_mean", "clip_ratio/region_mean"} <= set(logged)
 
 
 def test_forking_restricts_the_loss_and_its_token_count(tmp_path):
-    records = []
-    trainer = tiny_trainer(tmp_path, "dapo_forking", records=records)
-    output = trainer._generate_and_score_completions(rows(trainer))
-    kept = output["tool_mask"] * output["completion_mask"]
-    total = int(output["completion_mask"].sum())
-    assert int(kept.sum()) == int(output["num_items_in_batch"]) == -(-total // 5)
-    entropies = records[0].entropies
-    assert entropies[kept.bool()].min() >= entropies[(1 - kept).bool() & records[0].mask].max()
+    trainer, (record,) = unmoved(tmp_path, "dapo_forking")
+    (batch,) = trainer.micro_batches
+    kept = batch["tool_mask"] * batch["completion_mask"]
+    total = int(batch["completion_mask"].sum())
+    assert int(kept.sum()) == int(batch["num_items_in_batch"]) == -(-total // 5)
+    kept = record.credit.loss_mask
+    assert record.entropies[kept].min() >= record.entropies[record.mask & ~kept].max()
 
 
 @pytest.mark.parametrize("iterations", [1, 2])
@@ -127,20 +126,15 @@ def test_a_second_iteration_is_clipped_against_the_policy_that_sampled(tmp_path,
 @pytest.mark.parametrize("method", ["gtpo", "grpo_s", "dapo_forking"])
 def test_four_updates_of_one_generation_share_its_token_count(tmp_path, method):
     """steps_per_generation 4: each update sees a quarter of the responses, normalised by a quarter of the tokens."""
-    trainer = tiny_trainer(tmp_path, method, per_device_train_batch_size=4, steps_per_generation=4, max_steps=4)
-    output = scored(trainer)
-    losses = []
-    for start in range(0, 16, 4):
-        piece = {
-            name: value[start : start + 4] if isinstance(value, torch.Tensor) and value.ndim else value
-            for name, value in output.items()
-        }
-        losses.append(trainer._compute_loss(trainer.model, piece))
-    whole, _ = surrogate(trainer, output)
+    trainer, _ = unmoved(tmp_path, method, per_device_train_batch_size=4, steps_per_generation=4, max_steps=4)
+    pieces = clipped(trainer)
+    assert len(pieces) == 4
+    losses = [trainer.compute_loss(trainer.model, piece) for piece in pieces]
+    rows = [{n: v for n, v in piece.items() if isinstance(v, torch.Tensor) and v.ndim} for piece in pieces]
+    whole, _ = surrogate(trainer, join_rows(rows, pad_token_id=0))
     torch.testing.assert_close(torch.stack(losses).mean(), whole, atol=1e-6, rtol=1e-4)
 
 
 def test_no_gradient_flows_into_the_credit(tmp_path):
-    trainer = tiny_trainer(tmp_path)
-    output = trainer._generate_and_score_completions(rows(trainer))
-    assert not output["advantages"].requires_grad
+    trainer, _ = unmoved(tmp_path)
+    assert not trainer.micro_batches[0]["advantages"].requires_grad

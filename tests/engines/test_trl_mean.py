@@ -14,6 +14,8 @@ from trl import GRPOConfig, GRPOTrainer
 from entroshape.engines.trl import ShapedGRPOTrainer
 from entroshape.weights import EMACallback
 
+pytestmark = pytest.mark.slow
+
 
 class History(TrainerCallback):
     """The weights before training and after each optimizer update."""

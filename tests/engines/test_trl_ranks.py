@@ -12,6 +12,8 @@ from tiny import even_sum_of_even_prompts, tiny_model, tiny_tokenizer
 from entroshape import Rollouts
 from entroshape.methods import build_method
 
+pytestmark = pytest.mark.slow
+
 
 def two_ranks(folder, method, dynamic):
     here = Path(__file__).parent
@@ -54,7 +56,6 @@ def gradient_of_one_rank(seen, method):
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gtpo", "grpo_s", "dapo_forking"])
 def test_a_group_over_two_ranks_gets_the_credit_and_the_update_of_one_rank(tmp_path, method):
     ranks = two_ranks(tmp_path, method, "plain")
@@ -104,7 +105,6 @@ def test_a_group_over_two_ranks_gets_the_credit_and_the_update_of_one_rank(tmp_p
     torch.testing.assert_close(means[1], start)
 
 
-@pytest.mark.slow
 def test_refills_run_in_lockstep_on_two_ranks(tmp_path):
     ranks = two_ranks(tmp_path, "gtpo", "dynamic")
     assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])

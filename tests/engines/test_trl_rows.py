@@ -9,6 +9,8 @@ from tiny import Watched, tiny_trainer
 from entroshape.engines.trl import speed
 from entroshape.engines.trl.speed import by_length
 
+pytestmark = pytest.mark.slow
+
 
 def micro_batches(lengths, prompts, size):
     """Rows that can be told apart, of the given completion and prompt lengths, padded to one width."""

@@ -8,6 +8,8 @@ from peft import LoraConfig
 from tiny import rows, tiny_model, tiny_tokenizer, tiny_trainer
 from transformers import MistralConfig, MistralForCausalLM
 
+pytestmark = pytest.mark.slow
+
 SEVERAL = {"per_device_train_batch_size": 8, "steps_per_generation": 2, "old_logprobs": "sampler"}
 
 

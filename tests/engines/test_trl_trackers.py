@@ -13,6 +13,8 @@ from tiny import tiny_trainer
 
 from entroshape.engines.decisions import PREFIX
 
+pytestmark = pytest.mark.slow
+
 SHAPING = {"success_rate", "entropy", "entropy_success", "entropy_failure", "gated_groups", "shaped_spread"}
 
 
@@ -44,7 +46,6 @@ def test_tensorboard_holds_every_metric_of_every_step(tmp_path, monkeypatch, met
         assert all(map(math.isfinite, ours[name].values()))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("tracker", ["wandb", "trackio"])
 def test_wandb_and_trackio_hold_every_metric_of_every_step(tmp_path, tracker):
     if find_spec(tracker) is None:

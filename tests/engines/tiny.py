@@ -123,6 +123,37 @@ def tiny_trainer(
     )
 
 
+def unmoved(output, method="gtpo", **options):
+    """A trainer that has trained without moving (its weights are still those that it sampled with), and its records."""
+    records = []
+    trainer = tiny_trainer(output, method, cls=Watched, records=records, learning_rate=0.0, **options)
+    trainer.train()
+    return trainer, records
+
+
+@torch.no_grad()
+def recomputed(trainer, record, temperature=1.0):
+    """Log-probabilities and entropies ``[B, T]`` of a record's tokens: row by row, without padding or engine."""
+    found = torch.zeros(2, *record.mask.shape)
+    for row, (prompt, mask) in enumerate(zip(record.prompts, record.mask, strict=True)):
+        before = torch.tensor(trainer.processing_class(prompt)["input_ids"])
+        own = record.token_ids[row][mask]
+        logits = trainer.model(input_ids=torch.cat([before, own])[None]).logits[0, len(before) - 1 : -1]
+        log_p = (logits.float() / temperature).log_softmax(-1)
+        found[0, row, mask] = log_p.gather(1, own[:, None])[:, 0]
+        found[1, row, mask] = -(log_p.exp() * log_p).sum(-1)
+    return found
+
+
+def logprobs_of(model, batch):
+    """Log-probabilities ``[B, T]`` of a micro-batch's completions, with a gradient, by the plain formula."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    start = batch["prompt_ids"].shape[1]
+    log_p = model(input_ids=ids, attention_mask=mask).logits[:, start - 1 : -1].log_softmax(-1)
+    return log_p.gather(2, batch["completion_ids"][:, :, None])[:, :, 0]
+
+
 def rows(trainer, prompts=4):
     """Inputs of one generation batch: each prompt repeated for its group."""
     group = trainer.num_generations

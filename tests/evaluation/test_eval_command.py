@@ -15,6 +15,8 @@ from entroshape.cli import main
 from entroshape.evaluation import SampledCompletion, pass_curve
 from entroshape.evaluation.options import EvalConfig
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_answer_is_kept_with_the_metrics_over_them(tmp_path, capsys):
     path = tmp_path / "answers.parquet"

@@ -15,6 +15,8 @@ from entroshape.evaluation import EvaluationResult, evaluation_metrics
 from entroshape.evaluation.grid import choices
 from entroshape.evaluation.options import EvalConfig
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = ["eval", "--samples=4", "--problems=8", "--batch-size=12"]
 GRID = "--temperature=1.0,0,0.4"
 
@@ -120,7 +122,6 @@ def test_temperatures_are_read_in_any_order_and_form():
     assert EvalConfig(temperature=(0.2, 0.6)).path.name == "countdown-countdown-tiny-0-temperature-0.2-0.6.parquet"
 
 
-@pytest.mark.slow
 def test_a_grid_killed_at_a_random_moment_ends_with_the_same_file(tmp_path):
     arguments = ["eval", "--samples=4", "--problems=64", "--batch-size=8", "--temperature=0,0.5,1"]
     assert main([*arguments, f"--output={tmp_path / 'whole.parquet'}"]) == 0

@@ -11,6 +11,8 @@ import pytest
 
 from entroshape.cli import main
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = ["eval", "--samples=4", "--problems=96", "--batch-size=12", "--seed=3"]
 BATCHES = 32
 
@@ -32,7 +34,6 @@ def killed_behind(command, journal, batches, delay):
     return whole_lines(journal) - 1, output
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_file(tmp_path, capsys):
     assert main([*ARGUMENTS, f"--output={tmp_path / 'whole.parquet'}"]) == 0
     capsys.readouterr()

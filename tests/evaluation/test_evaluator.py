@@ -9,6 +9,8 @@ from evaluation_inputs import tiny_model, tiny_task, tiny_tokenizer
 
 from entroshape.evaluation import evaluate, evaluation_metrics, headline_ks, paired_changes, pass_at_k, pass_curve
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def result():

@@ -8,6 +8,8 @@ from evaluation_inputs import WORDS, tiny_model, tiny_tokenizer
 from entroshape.evaluation import sample_completions, transformers_sampler
 from entroshape.evaluation.sampler import plan_batches
 
+pytestmark = pytest.mark.slow
+
 PROMPTS = ["one", "two three one", "one two", "three three"]
 OPTIONS = {"samples": 4, "max_new_tokens": 6, "batch_size": 8, "seed": 3}
 

@@ -41,7 +41,7 @@ def test_shaped_rewards_match_the_oracle(mean, sequence_entropy_mean, batch, opt
     shaping=st.fixed_dictionaries(GRPO_S_SHAPING),
     normalizing=st.fixed_dictionaries({**NORMALIZING, "normalization": st.none()}),
 )
-@settings(max_examples=100)
+@settings(max_examples=settings().max_examples * 5 // 3)
 def test_advantages_match_the_oracle(normalization, batch, shaping, normalizing):
     normalizing = {**normalizing, "normalization": normalization}
     success = oracle.successes(batch.rewards, shaping["success_threshold"])

@@ -39,7 +39,7 @@ def test_shaped_rewards_match_the_oracle(axis, mean, batch, options):
     shaping=st.fixed_dictionaries(GTPO_SHAPING),
     normalizing=st.fixed_dictionaries({**NORMALIZING, "normalization": st.none()}),
 )
-@settings(max_examples=100)
+@settings(max_examples=settings().max_examples * 5 // 3)
 def test_advantages_match_the_oracle(normalization, batch, shaping, normalizing):
     normalizing = {**normalizing, "normalization": normalization}
     success = oracle.successes(batch.rewards, shaping["success_threshold"])

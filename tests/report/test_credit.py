@@ -98,7 +98,7 @@ WIDE = {
 def test_rollouts_keep_to_the_budget_as_they_stand_in_the_page_whatever_their_tokens(run, token, shape):
     groups, size = shape
     for step in (1, 2, 3):
-        run.write_rollouts(step, rollout_rows(step, groups=groups, size=size, length=300, token=token))
+        run.write_rollouts(step, rollout_rows(step, groups=groups, size=size, length=120, token=token))
     whole = credit_data(run)
     for share in (0.1, 0.5, 0.9):
         budget = int(share * len(embedded_json(whole)))
@@ -109,6 +109,7 @@ def test_rollouts_keep_to_the_budget_as_they_stand_in_the_page_whatever_their_to
         assert used == set(range(len(data["tokens"])))  # no token of what was left out
 
 
+@pytest.mark.slow
 def test_a_report_of_160000_distinct_tokens_stays_below_5_mb(run):
     rows = rollout_rows(3, groups=1, size=16, length=10_000, token=lambda row, column: f"<<<{row}{column}>>>")
     run.write_rollouts(3, [{**row, "token_ids": list(range(len(row["tokens"])))} for row in rows])

@@ -10,6 +10,8 @@ import pytest
 
 from entroshape.runs import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 WRITER = """
 import sys
 from entroshape.runs import RunDirectory
@@ -35,7 +37,6 @@ for step in range(start, 10**9):
 """
 
 
-@pytest.mark.slow
 def test_a_kill_tears_nothing(tmp_path):
     run = RunDirectory.create(tmp_path / "run")
     run.write_config({"seed": 0})

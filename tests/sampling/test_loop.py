@@ -11,6 +11,8 @@ from scipy.stats import chisquare
 from entroshape.sampling.loop import sample_tokens
 from entroshape.sampling.support import unsupported
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"max_new_tokens": 12, "temperature": 1.0, "seed": 5, "ends": [END]}
 
 

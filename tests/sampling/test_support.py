@@ -18,6 +18,8 @@ from entroshape.sampling.cache import GrowingLayer, empty_cache
 from entroshape.sampling.loop import sample_tokens
 from entroshape.sampling.support import unsupported
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"vocab_size": 13, "hidden_size": 8, "num_hidden_layers": 1, "pad_token_id": 0}
 OTHERS = {
     "has an encoder": lambda: T5ForConditionalGeneration(

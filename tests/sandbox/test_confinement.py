@@ -14,6 +14,8 @@ from entroshape.sandbox.attempts import ATTEMPTS
 from entroshape.tasks.enforcement import sandbox_report
 from entroshape.tasks.workers import ScoringPool
 
+pytestmark = pytest.mark.slow
+
 needs_sandbox = pytest.mark.skipif(
     sys.platform != "linux" or not sandbox_report().complete, reason="the sandbox is not complete on this machine"
 )
@@ -100,7 +102,6 @@ def report(environment):
 
 
 @needs_sandbox
-@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["bwrap", "py_landlock"])
 def test_either_of_landlock_and_bubblewrap_is_enough_beside_seccomp(tmp_path, missing):
     if not shutil.which("bwrap") or "bubblewrap" not in sandbox_report().mechanisms:
@@ -111,7 +112,6 @@ def test_either_of_landlock_and_bubblewrap_is_enough_beside_seccomp(tmp_path, mi
 
 
 @needs_sandbox
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "broken"),
     [
@@ -143,7 +143,6 @@ LOAD = """
 
 
 @needs_sandbox
-@pytest.mark.slow
 @pytest.mark.parametrize("missing", [("bwrap", "py_landlock"), ("bwrap", "pyseccomp", "py_landlock")])
 def test_without_the_sandbox_scorers_that_evaluate_are_refused_unless_asked_for_and_others_run(tmp_path, missing):
     environment = without(tmp_path, *missing)
@@ -159,7 +158,6 @@ def test_without_the_sandbox_scorers_that_evaluate_are_refused_unless_asked_for_
 
 
 @needs_sandbox
-@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "eval", "compare"])
 def test_every_command_refuses_before_it_writes_anything(tmp_path, command):
     (shadow := tmp_path / "shadow").mkdir()

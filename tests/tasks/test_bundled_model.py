@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from entroshape.assets import bundled_model_path
 from entroshape.tasks import countdown, load_task
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_tiny_model.py"
 
 
@@ -90,7 +92,6 @@ def test_an_unknown_model_is_refused_with_those_there_are():
         bundled_model_path("countdown-big")
 
 
-@pytest.mark.slow
 def test_script_makes_the_same_model_from_the_same_seed(tmp_path):
     weights = []
     command = [sys.executable, SCRIPT, "--steps", "3", "--batch", "8", "--samples", "1", "--output"]

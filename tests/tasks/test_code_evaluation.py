@@ -11,10 +11,11 @@ import pytest
 from entroshape.tasks.code_evaluation import CHECKED_VERSION, EVALUATING, needs_process
 from entroshape.tasks.enforcement import sandbox_report
 
+pytestmark = pytest.mark.slow
+
 CHILD = Path(__file__).parent / "canary_child.py"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not sandbox_report().complete, reason="code is run in the sandbox alone")
 def test_the_list_of_data_sets_that_evaluate_answers_is_that_of_the_installed_reasoning_gym():
     output = subprocess.check_output([sys.executable, CHILD], text=True)

@@ -8,6 +8,8 @@ from math_verify import parse, verify
 
 from entroshape.tasks.math_verifier import MathReward
 
+pytestmark = pytest.mark.slow
+
 FIXTURES = Path(__file__).parent / "fixtures"
 FORMS = json.loads((FIXTURES / "forms.json").read_text())
 PAIRS = [tuple(pair) for pairs in FORMS.values() for pair in pairs]

@@ -7,6 +7,8 @@ from reasoning_gym.factory import DATASETS
 from entroshape.tasks.score_worker import encode
 from entroshape.tasks.workers import ScoringPool
 
+pytestmark = pytest.mark.slow
+
 
 def outside(dataset, answer, entry):
     try:
@@ -15,7 +17,6 @@ def outside(dataset, answer, entry):
         return type(error).__name__
 
 
-@pytest.mark.slow
 def test_every_data_set_scores_in_the_sandbox_as_outside():
     jobs, expected = [], []
     for name in sorted(DATASETS.keys() - {"composite"}):

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from entroshape.tasks import score_worker, workers
 from entroshape.tasks.workers import ScoringPool
 
+pytestmark = pytest.mark.slow
+
 HANG = "__import__('time').sleep(60)"
 HANG_IN_C = "10 ** 10 ** 9"
 DIE = "__import__('os')._exit(3)"
@@ -116,7 +118,6 @@ def test_a_process_killed_between_calls_costs_nothing(pool):
     assert pool.score([job("x")]) == [1.0]
 
 
-@pytest.mark.slow
 def test_workers_killed_while_idle_cost_no_right_answer_its_point(make_pool):
     pool = make_pool(workers=2)
     for round_ in range(4):
@@ -132,7 +133,6 @@ def test_workers_killed_while_idle_cost_no_right_answer_its_point(make_pool):
 SLOW = "['x'] * (__import__('time').sleep(0.5) or 1)"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("target", ["worker", "judge"])
 def test_a_process_killed_from_outside_while_it_judges_costs_nothing(make_pool, target):
     pool = make_pool(workers=1)
@@ -160,7 +160,6 @@ def program_that_dies(path, times):
     return str(path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("deaths", "starts"), [(2, 3), (3, 3)])
 def test_a_worker_that_dies_while_it_starts_is_started_again_twice(make_pool, monkeypatch, tmp_path, deaths, starts):
     monkeypatch.setattr(workers, "START_LIMIT", float("inf"))  # its death is noticed, not its silence
@@ -175,7 +174,6 @@ def test_a_worker_that_dies_while_it_starts_is_started_again_twice(make_pool, mo
     assert len((tmp_path / "python.starts").read_text().splitlines()) == starts
 
 
-@pytest.mark.slow
 def test_a_worker_killed_while_it_imports_is_started_again(make_pool):
     pool = make_pool(workers=1)
     killed = []
@@ -201,7 +199,6 @@ POISON = (
 )
 
 
-@pytest.mark.slow
 def test_an_answer_that_changes_the_scorer_changes_no_later_verdict(make_pool):
     pool = make_pool(workers=1)
     alone = [{**job(answer), "alone": True} for answer in (POISON, "wrong")]
@@ -300,7 +297,6 @@ def alive(process_id):
         return False
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("state", ["idle", "busy"])
 def test_workers_of_a_killed_run_end_and_never_run_the_users_script(tmp_path, state):

@@ -22,6 +22,8 @@ from entroshape.tasks import load_task
 from entroshape.training.options import parse_train
 from entroshape.training.run import train
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
@@ -121,7 +123,6 @@ def test_prompts_are_eight_tokens_with_bos_and_decode_to_themselves(bundled):
         assert tokenizer.decode(ids, skip_special_tokens=True) == problem.prompt
 
 
-@pytest.mark.slow
 def test_success_on_hard_held_out_problems_is_near_what_the_card_says(bundled):
     stated = float(re.search(r"\| hard \| 1 \| ([\d.]+) \|", (MODEL / "README.md").read_text())[1])
     task = load_task("countdown_search", train_size=1, test_size=64)
@@ -131,7 +132,6 @@ def test_success_on_hard_held_out_problems_is_near_what_the_card_says(bundled):
     assert 5 < stated < 10
 
 
-@pytest.mark.slow
 def test_script_makes_the_same_model_from_the_same_seed_killed_in_between_or_not(tmp_path):
     command = [sys.executable, SCRIPTS / "make_search_model.py", "--steps=150", "--tokens=64", "--limit=40"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -156,7 +156,6 @@ def test_script_makes_the_same_model_from_the_same_seed_killed_in_between_or_not
     assert not list(tmp_path.glob("*.p*t"))
 
 
-@pytest.mark.slow
 def test_training_starts_from_the_bundled_model_and_keeps_the_kinds_of_tokens(tmp_path):
     options = ["--steps=1", "--prompts-per-step=2", "--num-generations=4", "--eval-problems=2", "--eval-samples=1"]
     kept = ["--threads=1", "--rollouts-every=1", f"--output={tmp_path / 'run'}"]

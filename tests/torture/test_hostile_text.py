@@ -27,6 +27,8 @@ from entroshape.report import write_report
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 WITH_NUL = [*TEXTS, *NUL]
 """What a Parquet file can hold."""
 
@@ -135,7 +137,6 @@ def look_around(page):
             cell.hover(force=True)
 
 
-@pytest.mark.slow
 @needs_browser
 def test_hostile_text_in_every_field_of_the_pages_runs_nothing_and_asks_for_nothing(browser, tmp_path):
     # All texts side by side, then each alone in every field at once.
@@ -244,7 +245,6 @@ def wrong_names(name, run):
     ]  # fmt: skip
 
 
-@pytest.mark.slow
 def test_no_control_sequence_of_a_rollout_a_run_or_a_path_reaches_the_terminal(tmp_path, monkeypatch, colours):
     monkeypatch.chdir(tmp_path)
 
@@ -265,7 +265,6 @@ def test_no_control_sequence_of_a_rollout_a_run_or_a_path_reaches_the_terminal(t
     check_terminal("terminal", cases())
 
 
-@pytest.mark.slow
 def test_no_control_sequence_reaches_the_terminal_while_a_model_is_trained_evaluated_and_compared(
     tmp_path, monkeypatch, colours
 ):

@@ -33,6 +33,8 @@ from tensor_sets import DTYPES, LAYOUTS, laid_out, make_sets, random_method
 from entroshape import GRPOS, GTPO, METHODS, ForkingTokens, Rollouts
 from entroshape.methods.shaping import EntropyShaped
 
+pytestmark = pytest.mark.slow
+
 SETS = amount(12_000, 1_000_000)
 PER_CALL = 100
 HYPOTHESIS = amount(100, 2_000)

@@ -20,6 +20,8 @@ from entroshape.assets import bundled_model_path
 from entroshape.cli import main
 from entroshape.runs import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "train": {"steps": "2", "prompts-per-step": "2", "num-generations": "4", "train-size": "20", "eval-problems": "2",
               "eval-samples": "1", "max-refills": "1", "save-every": "1", "rollouts-every": "1", "device": "cpu"},
@@ -167,7 +169,6 @@ def named(value):
     return [repr(value), *(word for word in re.split(r"[?:=/]", value) if len(word) > 2)]
 
 
-@pytest.mark.slow
 def test_wrong_options_and_values_of_every_command_are_refused_by_name(whole, capsys, monkeypatch):
     def cases():
         for number, (arguments, word) in enumerate(wrong_options()):
@@ -229,7 +230,6 @@ def copied(whole, folder):
     return folder
 
 
-@pytest.mark.slow
 def test_damaged_files_of_every_kind_are_refused_by_name(whole, tmp_path, capsys, monkeypatch):
     def cases():
         number = 0

@@ -14,6 +14,8 @@ from entroshape.cli import main
 from entroshape.runs import RunDirectory
 from entroshape.runs.checkpoints import mark_whole
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "--prompts-per-step=2",
     "--num-generations=4",
@@ -76,7 +78,6 @@ def copy(finished, tmp_path):
     return RunDirectory.open(shutil.copytree(finished.path, tmp_path / "copy"))
 
 
-@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_changes_nothing(copy, capsys):
     before = contents(copy.path)
     assert main(["train", f"--resume={copy.path}"]) == 0
@@ -84,7 +85,6 @@ def test_a_finished_run_that_is_resumed_changes_nothing(copy, capsys):
     assert contents(copy.path) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["report", "model", "mean", "evaluation", "earlier evaluation", "all"])
 def test_a_run_resumed_at_its_last_step_trains_nothing_and_finishes_what_is_missing(finished, copy, lost):
     checkpoint = contents(copy.checkpoints_path)
@@ -106,7 +106,6 @@ def test_a_run_resumed_at_its_last_step_trains_nothing_and_finishes_what_is_miss
         assert contents(copy.checkpoints_path) == checkpoint
 
 
-@pytest.mark.slow
 def test_what_was_made_past_the_checkpoint_is_made_again(finished, copy):
     copy.report_path.unlink()
     shutil.rmtree(copy.checkpoints_path / "checkpoint-8")
@@ -117,7 +116,6 @@ def test_what_was_made_past_the_checkpoint_is_made_again(finished, copy):
     assert outcome(copy) == outcome(finished)
 
 
-@pytest.mark.slow
 def test_the_mean_is_a_model_of_its_own_between_the_start_and_the_last_weights(finished):
     start = load_file(bundled_model_path() / "model.safetensors")
     last, mean = (load_file(path / "model.safetensors") for path in (finished.model_path, finished.ema_model_path))
@@ -136,7 +134,6 @@ def test_the_mean_is_a_model_of_its_own_between_the_start_and_the_last_weights(f
     assert all(torch.equal(checkpoints[1][name], mean[name]) for name in checkpoints[1])
 
 
-@pytest.mark.slow
 def test_a_checkpoint_whose_mean_was_lost_is_refused_before_anything_is_changed(copy, capsys):
     copy.report_path.unlink()
     (copy.checkpoints_path / "checkpoint-8/ema.safetensors").unlink()
@@ -148,7 +145,6 @@ def test_a_checkpoint_whose_mean_was_lost_is_refused_before_anything_is_changed(
     assert contents(copy.path) == before
 
 
-@pytest.mark.slow
 def test_the_model_is_never_half_there(finished, copy, monkeypatch):
     from entroshape.engines.trl import ShapedGRPOTrainer
 
@@ -170,7 +166,6 @@ def test_the_model_is_never_half_there(finished, copy, monkeypatch):
     assert not (copy.path / ".model.aside").exists()
 
 
-@pytest.mark.slow
 def test_a_run_that_another_process_trains_is_refused_in_one_sentence(copy, capsys):
     shutil.rmtree(copy.model_path)
     holder = subprocess.Popen(
@@ -190,7 +185,6 @@ def test_a_run_that_another_process_trains_is_refused_in_one_sentence(copy, caps
     assert main(["train", f"--resume={copy.path}"]) == 0
 
 
-@pytest.mark.slow
 def test_divergence_is_one_sentence_with_step_cause_and_last_good_checkpoint(tmp_path, capsys):
     options = [*SMALL, "--learning-rate=1e9", "--save-every=1", "--eval-every=0"]
     assert main(["train", *options, f"--output={tmp_path / 'run'}"]) == 1
@@ -204,7 +198,6 @@ def test_divergence_is_one_sentence_with_step_cause_and_last_good_checkpoint(tmp
     assert all(weight.isfinite().all() for weight in load_file(run.latest_checkpoint() / "model.safetensors").values())
 
 
-@pytest.mark.slow
 def test_weights_that_are_not_finite_are_not_saved(tmp_path, capsys, monkeypatch):
     step = torch.optim.AdamW.step
     calls = []
@@ -224,7 +217,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, capsys, monkeypatch
     assert RunDirectory.open(tmp_path / "run").latest_checkpoint() is None
 
 
-@pytest.mark.slow
 def test_a_checkpoint_of_weights_that_are_not_finite_is_not_trained_on(copy, capsys):
     copy.report_path.unlink()
     shutil.rmtree(copy.checkpoints_path / "checkpoint-8")
@@ -239,7 +231,6 @@ def test_a_checkpoint_of_weights_that_are_not_finite_is_not_trained_on(copy, cap
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 def test_two_ranks_resume_to_what_two_ranks_would_have_made(tmp_path):
     path, cut = tmp_path / "whole", tmp_path / "cut"
     whole = ranks(2, *SMALL, f"--output={path}")
@@ -264,7 +255,6 @@ def test_two_ranks_resume_to_what_two_ranks_would_have_made(tmp_path):
     assert outcome(RunDirectory.open(tmp_path / "one")) == outcome(RunDirectory.open(tmp_path / "again"))
 
 
-@pytest.mark.slow
 def test_one_rank_resumes_on_two_deterministically_and_says_what_is_different(finished, tmp_path):
     outcomes = []
     for name in ("two", "again"):
@@ -279,7 +269,6 @@ def test_one_rank_resumes_on_two_deterministically_and_says_what_is_different(fi
     assert RunDirectory.open(tmp_path / "two").is_finished(4)
 
 
-@pytest.mark.slow
 def test_a_batch_that_does_not_split_over_the_ranks_is_refused_before_anything_is_changed(copy):
     shutil.rmtree(copy.model_path)
     before = contents(copy.path)

@@ -8,6 +8,8 @@ from entroshape.cli import main
 from entroshape.report.data import page_data
 from entroshape.runs import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 GRADED = """
 def graded(prompts, completions, **columns):
     return [len(completion) % 5 / 4 for completion in completions]
@@ -31,7 +33,6 @@ def counted(rows, threshold):
     return sum(row["success"] for row in rows) / len(rows)
 
 
-@pytest.mark.slow
 def test_training_logs_evaluations_and_report_count_the_same_successes(here, capsys):
     method = ["--method=gtpo", "--method-options", "success_threshold=0.8"]
     assert main(["train", *OPTIONS, "--output=run", *method]) == 0
@@ -65,7 +66,6 @@ def test_training_logs_evaluations_and_report_count_the_same_successes(here, cap
     assert other["metrics"]["mean@8"]["value"] > own["metrics"]["mean@8"]["value"]
 
 
-@pytest.mark.slow
 def test_a_comparison_counts_the_successes_of_each_arm_by_its_own_threshold(here):
     arms = "grpo,grpo:success_threshold=0.8"
     assert main(["compare", f"--methods={arms}", "--seeds=1", "--parallel=1", "--output=c", *OPTIONS]) == 0

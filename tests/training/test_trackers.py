@@ -5,6 +5,8 @@ import pytest
 from entroshape.cli import main
 from entroshape.runs import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "--prompts-per-step=2",
     "--num-generations=4",
@@ -44,7 +46,6 @@ def no_directory_of_the_users(monkeypatch):
     monkeypatch.delenv("TENSORBOARD_LOGGING_DIR", raising=False)
 
 
-@pytest.mark.slow
 def test_tensorboard_says_what_the_metrics_file_says_also_after_a_resume(tmp_path):
     path = tmp_path / "run"
     assert main(["train", *SMALL, f"--output={path}"]) == 0
@@ -62,7 +63,6 @@ def test_tensorboard_says_what_the_metrics_file_says_also_after_a_resume(tmp_pat
     assert scalars(path / "tensorboard") == written(run)
 
 
-@pytest.mark.slow
 def test_a_directory_of_the_users_goes_first(tmp_path, monkeypatch):
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "mine"))
     assert main(["train", *SMALL, "--steps=1", f"--output={tmp_path / 'run'}"]) == 0

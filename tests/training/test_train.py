@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from entroshape.cli import main
 from entroshape.runs import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "--prompts-per-step=4",
     "--num-generations=8",
@@ -41,7 +43,6 @@ def finished(tmp_path_factory):
     return RunDirectory.open(path)
 
 
-@pytest.mark.slow
 def test_a_run_leaves_everything_behind(finished):
     config = finished.read_config()
     assert config["steps"] == 4
@@ -53,7 +54,6 @@ def test_a_run_leaves_everything_behind(finished):
     assert finished.latest_checkpoint().name == "checkpoint-8"
 
 
-@pytest.mark.slow
 def test_every_step_logs_what_people_look_at(finished):
     rows = finished.read_metrics()
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
@@ -69,7 +69,6 @@ def test_every_step_logs_what_people_look_at(finished):
     assert {"entropy_success", "entropy_failure", "shaped_spread", "negative_success_share"} <= named
 
 
-@pytest.mark.slow
 def test_rollouts_hold_a_value_for_every_token(finished):
     rows = finished.read_rollouts(2)
     assert len(rows) == 32
@@ -80,7 +79,6 @@ def test_rollouts_hold_a_value_for_every_token(finished):
         assert not row["gated"] or not any(row["advantage"])
 
 
-@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_metrics_and_weights(finished, tmp_path):
     path = tmp_path / "killed"
     log = (tmp_path / "log").open("w")
@@ -108,7 +106,6 @@ def test_a_killed_run_resumes_to_the_same_metrics_and_weights(finished, tmp_path
     assert all(weights[name].equal(expected[name]) for name in expected)
 
 
-@pytest.mark.slow
 def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_good_checkpoint(
     tmp_path, monkeypatch, capsys
 ):
@@ -133,7 +130,6 @@ def test_a_reward_function_that_raises_names_itself_and_the_step_and_leaves_a_go
     assert [row["step"] for row in run.read_metrics()] == [1, 2, 3]
 
 
-@pytest.mark.slow
 def test_lora_trains_saves_and_loads_an_adapter(tmp_path):
     from entroshape.models import load_model
 
@@ -147,7 +143,6 @@ def test_lora_trains_saves_and_loads_an_adapter(tmp_path):
     assert model.generate(**ids, max_new_tokens=4).shape[1] > ids["input_ids"].shape[1]
 
 
-@pytest.mark.slow
 def test_another_method_starts_from_the_same_weights_on_the_same_prompts(finished, tmp_path):
     path = tmp_path / "other"
     assert (

@@ -20,6 +20,8 @@ from entroshape.assets import bundled_model_path
 from entroshape.cli import main
 from entroshape.weights import mixed
 
+pytestmark = pytest.mark.slow
+
 TOKENS = torch.arange(3, 12)[None]
 
 
@@ -270,7 +272,6 @@ main(["merge", *sys.argv[1:]])
 """
 
 
-@pytest.mark.slow
 def test_a_kill_leaves_no_half_model_and_the_same_command_completes_it(tmp_path):
     start, trained = saved(tmp_path / "start", 0), saved(tmp_path / "trained", 1)
     arguments = [str(start), str(trained), "--weight=0.5", "--max-shard-size=9KB"]
@@ -297,7 +298,6 @@ print(sizes[1] - sizes[0])
 """
 
 
-@pytest.mark.slow
 def test_memory_holds_one_file_of_the_mixture_and_a_few_tensors(tmp_path):
     # 40 tensors of 10 MB: 400 MB per model, in one file, mixed into files of at most 60 MB.
     models = [saved(tmp_path / "small-start", 0), saved(tmp_path / "small-trained", 1)]

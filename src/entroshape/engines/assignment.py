@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +48,5 @@ def assign_known(
         out[known] = value
         return out
 
-    whole: dict[str, Any] = {name: spread(each) for name, each in vars(credit).items() if isinstance(each, Tensor)}
-    everywhere = replace(credit, **whole)
+    everywhere = Credit(**{name: spread(value) for name, value in vars(credit).items()})
     return replace(everywhere, gated=everywhere.gated | ~known)

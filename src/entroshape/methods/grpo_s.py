@@ -79,9 +79,8 @@ class GRPOS(EntropyShaped):
         """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
         entropies, live = self._compared(rollouts, generator)
-        base = self.base_rewards(rollouts, success)
         shaped = shaped_response_rewards(
-            base,
+            self.base_rewards(rollouts, success),
             entropies,
             live,
             success,
@@ -93,8 +92,7 @@ class GRPOS(EntropyShaped):
         )
         every = torch.ones_like(success)[:, None]
         advantages, gated = self._normalized(shaped[:, None], every, success, rollouts)
-        outcome = (self.beta1 * base).float()
-        return Credit(shaped.float(), advantages[:, 0], rollouts.mask, success, gated, outcome, self.beta2)
+        return Credit(shaped.float(), advantages[:, 0], rollouts.mask, success, gated)
 
     def _compared(self, rollouts: Rollouts, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Entropies and their mask, by which completions are compared: ``[B, T]``, or permuted means ``[B, 1]``."""
