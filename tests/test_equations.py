@@ -1,4 +1,4 @@
-"""CONTRIBUTING says where each equation of the paper stands: it points at real definitions that say so themselves."""
+"""CONTRIBUTING points at real files, and for each equation of the paper at a definition that names it."""
 
 import importlib
 import re
@@ -9,6 +9,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| Eq\. ([\d, ]+):.*\| `(\w+)` \| `([\w/]+\.py)` \|$", PAGE, re.M)
+
+
+LAYOUT = PAGE.partition("| where | what |")[2].partition("\n\n")[0]
+
+
+def test_the_layout_names_files_that_exist_and_every_package():
+    package = ROOT / "src" / "entroshape"
+    first = [row.split("|")[1] for row in LAYOUT.splitlines() if row.startswith("| `")]
+    named = [path for column in first for path in re.findall(r"`([\w/.]+)`", column)]
+    assert [path for path in re.findall(r"`([\w/.]+(?:/|\.py))`", LAYOUT) if not (package / path).exists()] == []
+    packages = {file.parent.name for file in package.glob("*/__init__.py")} - {"assets"}
+    assert packages == {path.split("/")[0] for path in named if "/" in path}
 
 
 def test_every_equation_of_the_credit_stands_in_the_table_once():

@@ -1,18 +1,18 @@
-"""A task's problems in verl's format, and its verifier as verl's reward function.
+"""Writes a task's problems in verl's format, and is verl's reward function for them.
 
     python -m entroshape.verl_data --task "math:dapo17k?test=math:aime24" --output data/dapo17k
     python -m entroshape.verl_data --task math:math500 --output data/math500
     python -m entroshape.verl_data --task countdown --output data/countdown --bundled-model
 
-This writes OUTPUT/train.parquet and OUTPUT/test.parquet, or only the latter for a task that has no training problems.
---splits train test insists on both. --bundled-model also writes OUTPUT/model, with the chat template that verl needs.
-verl averages its validation over each data_source: for math: tasks, that is the name of the data set.
+This writes OUTPUT/train.parquet and OUTPUT/test.parquet, or only the latter if the task has no training problems.
+With --splits train test, a missing split is an error. --bundled-model also writes OUTPUT/model, with the chat template
+that verl needs. verl averages its validation scores per data_source: for math: tasks, that is the name of the data set.
 
-verl takes the module as its reward function, under verl's default name compute_score:
+To make verl use this module as its reward function (verl's default name is compute_score):
 
     reward.custom_reward_function.path=pkg://entroshape.verl_data
 
-Besides the score it gives ``acc``, 1 for a success, which algorithm.filter_groups.metric should name.
+In addition to the score, it returns ``acc``, which is 1 for a success. Set algorithm.filter_groups.metric to it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from entroshape.tasks.benchmarks import BENCHMARKS
 from entroshape.tasks.math_verifier import MathReward
 
 MATHEMATICS = ("math:", "jsonl:")
-"""Tasks whose verifier needs none of their problems."""
+"""Tasks with a verifier that does not depend on their problems."""
 
 SPLITS = ("train", "test")
 
 
 @lru_cache(maxsize=8)
 def verifier(task: str) -> RewardFunction:
-    """The task's verifier, made once per process."""
+    """The task's verifier, cached in each process."""
     if task.startswith(MATHEMATICS):
         return MathReward(workers=1)
     return load_task(task, train_size=1, test_size=1).reward
@@ -50,14 +50,14 @@ def verifier(task: str) -> RewardFunction:
 def compute_score(
     data_source: str, solution_str: str, ground_truth: str, extra_info: Any = None, **options: Any
 ) -> dict[str, float]:
-    """What verl calls: the reward of one completion, also under the name ``acc``."""
+    """The reward of one completion, also under the name ``acc``. Called by verl."""
     columns = {name: [value] for name, value in json.loads(ground_truth).items()}
     (reward,) = verifier(data_source)([""], [solution_str], **columns)
     return {"score": reward, "acc": reward}
 
 
 def source(task: str, split: str) -> str:
-    """A row's ``data_source``: the task's name; of ``math:`` that of the data set which the row is from.
+    """The ``data_source`` of a row: the name of the task, or for ``math:`` tasks of the data set that the row is from.
 
     >>> source("math:dapo17k?from=copy&test=math:aime24", "train"), source("math:dapo17k?test=math:aime24", "test")
     ('math:dapo17k', 'math:aime24')
@@ -69,7 +69,7 @@ def source(task: str, split: str) -> str:
 
 
 def has_training_problems(task: str) -> bool:
-    """Whether ``load_task`` has to be asked for training problems: other tasks than ``math:`` load theirs anyway."""
+    """Whether to ask ``load_task`` for training problems, which matters only for ``math:`` tasks."""
     kind, _, rest = task.partition(":")
     benchmark = BENCHMARKS.get(rest.partition("?")[0])
     return kind == "math" and benchmark is not None and benchmark.train is not None
@@ -102,10 +102,10 @@ def write_bundled_model(path: Path) -> None:
 
 
 def write_problems(task: Task, output: Path, splits: Sequence[str] | None = None) -> None:
-    """Writes ``OUTPUT/SPLIT.parquet`` of each of ``splits``; ``None``: of those that the task has.
+    """Writes ``OUTPUT/SPLIT.parquet`` for each of ``splits``; ``None``: for the splits that the task has.
 
     Raises:
-        ValueError: a split that was asked for, or all of them, without a problem.
+        ValueError: a requested split has no problems, or no split has any.
     """
     problems = {split: rows(task, split) for split in splits or SPLITS}
     missing = [split for split in problems if not problems[split]]
@@ -120,7 +120,7 @@ def write_problems(task: Task, output: Path, splits: Sequence[str] | None = None
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of the command."""
+    """Parses the options of the command."""
     parser = argparse.ArgumentParser(
         prog="python -m entroshape.verl_data", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -137,7 +137,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Runs the command."""
     options = parse(arguments)
     sizes = {"train_size": options.train_size, "test_size": options.test_size, "seed": options.seed}
     task = load_task(options.task, **sizes, training=has_training_problems(options.task))

@@ -41,11 +41,11 @@ def shaped_token_rewards(
         r-_{j,t} = -alpha1       - alpha2 * h_t * (1/H_{j,t}) / sum_k (1/H_{k,t})     for failures
 
     Args:
-        base: ``[B]`` the responses' base rewards.
+        base: ``[B]`` base rewards.
         entropies: ``[B, T]`` positive where ``mask`` is 1, elsewhere never read.
         mask: ``[B, T]`` bool, the live tokens.
         success: ``[B]`` bool.
-        sets: ``[B]`` integer ids; responses with equal ids and the same outcome are compared.
+        sets: ``[B]`` integer ids; completions with equal ids and the same outcome are compared.
         alpha1: weight of the outcome.
         alpha2: weight of the entropy term.
         axis: see :func:`~entroshape.credit.comparison.comparison_weights`.
@@ -125,11 +125,11 @@ def shaped_response_rewards(
     An empty completion has no entropy: it keeps the neutral weight 1, and the others are compared without it.
 
     Args:
-        base: ``[B]`` the responses' base rewards.
+        base: ``[B]`` base rewards.
         entropies: ``[B, T]`` positive where ``mask`` is 1, elsewhere never read.
         mask: ``[B, T]`` bool, the live tokens.
         success: ``[B]`` bool.
-        sets: ``[B]`` integer ids; responses with equal ids and the same outcome are compared.
+        sets: ``[B]`` integer ids; completions with equal ids and the same outcome are compared.
         beta1: weight of the outcome.
         beta2: weight of the entropy term.
         mean: mean of the completions' entropies, ``"arithmetic"`` (Eq. 9) or ``"geometric"`` (Appendix C).

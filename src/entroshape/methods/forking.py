@@ -50,7 +50,7 @@ class ForkingTokens(DAPO):
     def loss_mask(self, rollouts: Rollouts) -> Tensor:
         """``[B, T]`` bool: the live tokens whose entropy reaches the batch's ``ceil(quantile * N)``-th largest."""
         self._require(rollouts)
-        assert rollouts.entropies is not None  # _require has seen to it
+        assert rollouts.entropies is not None  # checked by _require
         live = rollouts.entropies[rollouts.mask]
         if live.numel() == 0:
             return rollouts.mask

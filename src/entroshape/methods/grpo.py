@@ -1,4 +1,4 @@
-"""GRPO: the outcome, normalised over the group, for every token alike (arXiv 2402.03300)."""
+"""GRPO: the same advantage for every token, the reward normalised over the group (arXiv 2402.03300)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from entroshape.rollouts import Rollouts
 class GRPO(Method):
     """Group Relative Policy Optimization: ``A_i = (r_i - mean_group r) / std_group r`` (Eq. 1-2 of arXiv 2508.04349v6).
 
-    The reward is used as it comes. Trained with the token ratio and one epsilon; the loss is the mean over a response's
-    tokens, then over responses. No KL term.
+    Rewards are used unchanged. Trained with the token ratio and one epsilon; the loss is the mean over the tokens of
+    each completion, then over completions. There is no KL term.
 
     Raises:
-        ValueError: an option out of range, naming it.
+        ValueError: an option is out of range; the message names it.
 
     Example:
         >>> rollouts = Rollouts(rewards=torch.tensor([1.0, 0.0, 0.0, 0.0]), mask=torch.ones(4, 1),
@@ -42,17 +42,17 @@ class GRPO(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.surrogate  # its bounds are checked where they are used
+        _ = self.surrogate  # checks the clipping bounds
 
     @property
     def surrogate(self) -> ClippedSurrogate:
-        """Token ratio; mean over a response's tokens, then over responses."""
+        """Token ratio; mean over the tokens of each completion, then over completions."""
         return ClippedSurrogate(
             epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, aggregation="sequence_mean"
         )
 
     def loss_mask(self, rollouts: Rollouts) -> Tensor:
-        """``[B, T]`` bool, the tokens that the loss runs over: here all."""
+        """``[B, T]`` bool, the tokens that the loss includes: here all."""
         return rollouts.mask
 
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:

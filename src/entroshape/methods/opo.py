@@ -29,7 +29,7 @@ class OPO(Method):
     Source: ``compute_opo_outcome_advantage`` of verl 0.9.1, which uses the baseline 0 for a group with one completion;
     here the formula holds, and its advantage is 0. An empty completion has no weight and gets advantage 0. The paper
     claims more stable training than with GRPO and REINFORCE++. It trains exactly on policy, where the ratio is 1 and no
-    clip range matters; it gives none, and the defaults here are DAPO's. The reward is used as it comes. No KL term.
+    clip range matters; it gives none, and the defaults here are DAPO's. Rewards are used unchanged. No KL term.
 
     Raises:
         ValueError: an option is out of range; the message names it.
