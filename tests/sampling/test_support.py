@@ -14,6 +14,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from entroshape.engines.trl.speed import tile_head
 from entroshape.sampling.cache import GrowingLayer, empty_cache
 from entroshape.sampling.loop import sample_tokens
 from entroshape.sampling.support import unsupported
@@ -43,6 +44,14 @@ def test_a_model_that_the_loop_cannot_drive_is_known_before_anything_is_sampled(
 @pytest.mark.parametrize("make", [llama, qwen3, lambda: mistral(None)])
 def test_models_with_full_attention_are_driven(make):
     assert unsupported(make()) is None
+
+
+def test_a_model_whose_forward_pass_training_has_replaced_is_driven_with_the_same_result():
+    """As in the evaluations of a run: the trainer computes the output layer in tiles."""
+    model, options = llama(), {"max_new_tokens": 8, "temperature": 1.0, "seed": 0, "ends": [2]}
+    tile_head(model, 1.0)
+    assert unsupported(model) is None
+    assert torch.equal(sample_tokens(model, PROMPTS, **options).ids, sample_tokens(llama(), PROMPTS, **options).ids)
 
 
 def test_adapters_take_part():

@@ -50,7 +50,7 @@ def unsupported(model: Any) -> str | None:
         return f"{name} has an encoder"
     if type(model).prepare_inputs_for_generation is not GenerationMixin.prepare_inputs_for_generation:
         return f"{name} prepares the inputs of sampling in its own way"
-    missing = [each for each in INPUTS if each not in inspect.signature(model.forward).parameters]
+    missing = [each for each in INPUTS if each not in inspect.signature(type(model).forward).parameters]
     if missing:
         return f"{name} does not take {missing[0]}"
     others = sorted(layer.__name__ for layer in layer_types(model.config) - {DynamicLayer})
