@@ -24,6 +24,8 @@ MOMENTS = {
     "evaluation file": "entroshape.runs.directory:RunDirectory.write_evaluation",
     "checkpoint": "transformers:Trainer._save_checkpoint",
     "optimizer file": "transformers:Trainer._save_optimizer_and_scheduler",
+    "mean": "entroshape.weights.mean:write_weights",
+    "anchor": "entroshape.weights.anchor:write_aside",
     "mark": "entroshape.runs.directory:RunDirectory.mark_checkpoint_complete",
     "model": "entroshape.training.run:_save_model",
     "model in place": "entroshape.training.run:replace_directory",

@@ -53,6 +53,11 @@ OF_TRAINING = [
     ("model", "before", 1), ("model in place", "before", 1), ("model in place", "middle", 1),
     ("model", "after", 1), ("report", "before", 1), ("report", "middle", 1), ("report", "after", 1),
 ]  # fmt: skip
+OF_WEIGHTS = [
+    ("mean", "before", 1), ("mean", "middle", 2), ("mean", "after", 2), ("anchor", "before", 2),
+    ("anchor", "middle", 3), ("update", "after", 5), ("mark", "before", 2), ("model", "before", 1),
+    ("model", "before", 2), ("model in place", "before", 2), ("model", "after", 2), ("report", "before", 1),
+]  # fmt: skip
 OF_EVALUATION = [
     ("journal", "before", 1), ("journal", "middle", 2), ("journal", "after", 3), ("journal", "after", 4),
     ("result", "before", 1), ("result", "middle", 1), ("result", "after", 1),
@@ -70,7 +75,12 @@ def outcome(path):
     """All that a run leaves, without its timings."""
     run = RunDirectory.open(path)
     metrics = [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in run.read_metrics()]
-    weights = {name: value.tolist() for name, value in load_file(run.model_path / "model.safetensors").items()}
+    weights = {
+        f"{folder.name} {name}": value.tolist()
+        for folder in (run.model_path, run.ema_model_path)
+        if folder.exists()
+        for name, value in load_file(folder / "model.safetensors").items()
+    }
     left = sorted(file.name for file in run.path.iterdir() if file.name != ".lock")
     evaluations = {step: run.read_evaluation(step) for step in run.evaluation_steps()}
     rollouts = {step: run.read_rollouts(step) for step in run.rollout_steps()}
@@ -109,6 +119,24 @@ def test_a_run_killed_at_a_named_moment_resumes_to_the_same_bits(command, whole,
         tried[sig] += 1
         shutil.rmtree(path)
     record("kills_named", tried=sum(tried.values()), equal=sum(tried.values()), **tried)
+
+
+@pytest.mark.skipif(not FULL, reason="make torture")
+def test_a_run_with_a_mean_and_an_anchor_resumes_to_the_same_bits(command, tmp_path):
+    options = [*TINY, "--ema-decay=0.8", "--anchor=0.05"]
+    path = tmp_path / "whole"
+    assert command("train", *options, f"--output={path}") == 0, command.log.read_text()
+    whole, signals = outcome(path), itertools.cycle(SIGNALS)
+    assert any(name.startswith("model-ema ") for name in whole["weights"])
+    for number, (moment, when, call) in enumerate(OF_WEIGHTS):
+        path, sig = tmp_path / f"run-{number}", "SIGKILL" if when == "middle" else next(signals)
+        plan = {"moment": moment, "when": when, "call": call, "sig": sig}
+        status = command("train", *options, f"--output={path}", moment=plan)
+        assert status == STATUS[sig], (plan, status, command.log.read_text()[-3000:])
+        assert command("train", f"--resume={path}") == 0, (plan, command.log.read_text()[-3000:])
+        assert outcome(path) == whole, plan
+        shutil.rmtree(path)
+    record("kills_weights", tried=len(OF_WEIGHTS), equal=len(OF_WEIGHTS))
 
 
 @pytest.mark.skipif(not FULL, reason="make torture")

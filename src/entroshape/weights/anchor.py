@@ -64,6 +64,7 @@ class AnchorCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
         """Keeps the weights before training: those of a checkpoint are loaded later."""
+        check_whole("the anchor")
         self._start = anchor_weights(trained_parameters(unwrapped(model)))
         self._digest = ""
 
@@ -71,7 +72,6 @@ class AnchorCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
         """Checks that a checkpoint to resume from has this anchor."""
-        check_whole("the anchor")
         if self._start is None:
             if state.global_step:
                 raise ValueError(
