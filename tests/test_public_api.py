@@ -185,7 +185,10 @@ def imported_modules(path):
     ("folder", "own"),
     [
         ("credit", ("entroshape.checks", "entroshape.credit")),
-        ("methods", ("entroshape.checks", "entroshape.credit", "entroshape.methods", "entroshape.rollouts")),
+        (
+            "methods",
+            ("entroshape.checks", "entroshape.credit", "entroshape.methods", "entroshape.names", "entroshape.rollouts"),
+        ),
     ],
 )
 def test_the_core_imports_torch_and_nothing_of_engines_or_tasks(folder, own):

@@ -73,10 +73,10 @@ entroshape COMMAND --help lists the options of a command.
 
 
 def _nearest(name: str) -> str:
-    from difflib import get_close_matches
+    from entroshape.names import did_you_mean
 
-    close = get_close_matches(name.lower(), [*COMMANDS, "--help", "--version"], n=1)
-    return f": did you mean {close[0]}? Choose" if close else "; choose"
+    near = did_you_mean(name, [*COMMANDS, "--help", "--version"])
+    return f"{near} Choose" if near else "; choose"
 
 
 def _reason(error: Exception) -> str:

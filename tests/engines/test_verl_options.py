@@ -84,14 +84,19 @@ def test_options_reach_the_method():
 
 def test_a_misspelt_option_is_refused_with_the_valid_names():
     with pytest.raises(
-        ValueError, match=r"unknown option algorithm\.entroshape\.alpha_2; 'gtpo' has .*alpha2.*outcome"
+        ValueError, match=r"algorithm\.entroshape\.alpha_2: did you mean alpha2\? 'gtpo' has .*alpha2.*outcome"
     ):
         planned(**{"algorithm.entroshape.alpha_2": 0.2})
 
 
 def test_an_option_of_another_method_is_refused():
-    with pytest.raises(ValueError, match="beta2"):
+    with pytest.raises(ValueError, match=r"entroshape.beta2: did you mean alpha2\? 'gtpo' has"):
         planned(**{"algorithm.entroshape.beta2": 0.2})
+
+
+def test_a_typo_in_the_estimator_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"entroshape_grpo.*or module:Class; got 'gpto': did you mean gtpo\?"):
+        planned(**{"algorithm.adv_estimator": "gpto"})
 
 
 def test_an_option_out_of_range_is_refused():

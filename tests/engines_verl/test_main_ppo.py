@@ -71,4 +71,4 @@ def test_a_misspelt_option_ends_the_run_at_its_start_with_the_valid_names(tmp_pa
         check=False,
     )
     assert done.returncode != 0
-    assert "unknown option algorithm.entroshape.alpha_2; 'gtpo' has" in done.stdout + done.stderr
+    assert "unknown option algorithm.entroshape.alpha_2: did you mean alpha2? 'gtpo' has" in done.stdout + done.stderr

@@ -29,7 +29,7 @@ from entroshape.evaluation.sampler import Sampler
 from entroshape.evaluation.saved import model_fingerprint, problems_fingerprint, read_evaluation, write_evaluation
 from entroshape.evaluation.transformers_sampler import TransformersSampler
 from entroshape.evaluation.vllm_sampler import VLLMSampler, require_vllm
-from entroshape.methods import Method, build_method
+from entroshape.methods import Method, success_threshold
 from entroshape.models import check_readable, formatted_prompt, load_model, resolve_model
 from entroshape.options import compared
 from entroshape.tasks import Task, load_task
@@ -120,7 +120,7 @@ def _success_threshold(config: EvalConfig) -> float:
     if run is None or not (run / "config.yaml").is_file():
         return Method.success_threshold
     trained = load_run_config(run / "config.yaml")
-    return build_method(trained.method, trained.method_options).success_threshold
+    return success_threshold(trained.method, trained.method_options)
 
 
 def _options(config: EvalConfig, task: Task) -> dict[str, Any]:

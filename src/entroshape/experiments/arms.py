@@ -6,17 +6,23 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from hashlib import sha256
 from itertools import product
 from typing import Any
 
 from entroshape.experiments.options import SET_BY_THE_COMPARISON
-from entroshape.methods import METHODS, build_method
+from entroshape.methods import build_method, method_names, nearest_option, option_names
 from entroshape.options import affecting
 from entroshape.training.config import TrainConfig
 from entroshape.training.load import config_from
 from entroshape.training.values import parse_value
 
-_COMMA = re.compile(r",(?![^\[\](){}]*[\])}])")
+LONGEST_FOLDER = 120
+"""Longer names of directories are cut and end with a hash: file systems allow 255 bytes."""
+
+_COMMA = re.compile(",")
+_OPTION = re.compile(r":(?=[A-Za-z_]\w*=)")
+"""Begins an option. A method ``module:Class`` has no ``=``, so the colon in it begins none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +34,7 @@ class Arm:
     """
 
     method: str
-    """A name of :data:`entroshape.methods.METHODS`."""
+    """A name that :func:`entroshape.build_method` takes."""
 
     method_options: dict[str, Any] = field(default_factory=dict)
     """Options of the method that differ from its defaults."""
@@ -58,8 +64,10 @@ class Arm:
             >>> Arm(method="gtpo", method_options={"entropy_clip": [0.2, 0.28]}).folder
             'gtpo+entropy_clip=0.2-0.28'
         """
-        safe = re.sub(r"[^\w.=+-]+", "-", self.name.replace(":", "+").replace("[", "").replace("]", ""))
-        return safe.strip("-")
+        safe = re.sub(r"[^\w.=+-]+", "-", self.name.replace(":", "+").replace("[", "").replace("]", "")).strip("-")
+        if len(safe) <= LONGEST_FOLDER:
+            return safe
+        return f"{safe[:LONGEST_FOLDER]}-{sha256(self.name.encode()).hexdigest()[:8]}"
 
     def config(self, base: TrainConfig, seed: int, output: str | None = None) -> TrainConfig:
         """The options of this arm's run with a seed.
@@ -72,7 +80,7 @@ class Arm:
 
     def with_option(self, name: str, value: Any) -> Arm:
         """This arm with one more option: of the method if it has this option, otherwise of training."""
-        if name in _method_option_names(self.method):
+        if name in option_names(self.method):
             return replace(self, method_options={**self.method_options, name: value})
         return replace(self, train_options={**self.train_options, name: value})
 
@@ -84,7 +92,8 @@ def parse_arms(methods: Sequence[str], sweeps: Sequence[str] = ()) -> list[Arm]:
     all arms.
 
     Args:
-        methods: ``METHOD[:OPTION=VALUE]...``, separated by commas or as several strings.
+        methods: ``METHOD[:OPTION=VALUE]...``, separated by commas or as several strings. A method may be
+            ``module:Class``: an option begins at a colon that is followed by a name and ``=``.
         sweeps: ``OPTION=VALUE,VALUE,...``.
 
     Raises:
@@ -94,9 +103,9 @@ def parse_arms(methods: Sequence[str], sweeps: Sequence[str] = ()) -> list[Arm]:
         >>> [arm.name for arm in parse_arms(["dapo,gtpo"], ["alpha2=0.1,0.5"])]
         ['dapo', 'gtpo:alpha2=0.1', 'gtpo:alpha2=0.5']
     """
-    arms = [_named_arm(text) for texts in methods for text in _COMMA.split(texts) if text]
+    arms = [_named_arm(text) for texts in methods for text in _outside_brackets(texts, _COMMA) if text]
     if not arms:
-        raise ValueError(f"methods must name at least one of {', '.join(METHODS)}; got none")
+        raise ValueError(f"methods must name at least one of {', '.join(method_names())}; got none")
     swept = [_parse_sweep(sweep) for sweep in sweeps]
     for name, _ in swept:
         if not any(_takes(arm, name) for arm in arms):
@@ -124,15 +133,36 @@ def _named_arm(text: str) -> Arm:
 
 
 def _parse_arm(text: str) -> Arm:
-    method, *options = re.split(r":(?=[a-z_0-9]+=)", text)
-    arm = Arm(method=method)
+    method, *options = _outside_brackets(text, _OPTION)
+    if "=" in method:
+        raise ValueError("expected METHOD[:OPTION=VALUE]... or module:Class[:OPTION=VALUE]..., with names before '='")
+    own, of_training = option_names(method), _train_option_names()
+    given: dict[str, Any] = {}
     for option in options:
         name, _, value = option.partition("=")
-        if not _takes(arm, name):
-            valid = [*_method_option_names(method), *_train_option_names()]
-            raise ValueError(f"unknown option {name!r}; choose from {', '.join(valid)}")
-        arm = arm.with_option(name, parse_value(value))
-    return arm
+        if name not in (*own, *of_training):
+            near = nearest_option(method, name, of_training)
+            choose = " Choose" if near else "; choose"
+            raise ValueError(f"unknown option {name!r}{near}{choose} from {', '.join([*own, *of_training])}")
+        if name in given:
+            raise ValueError(f"option {name!r} is given twice")
+        given[name] = parse_value(value)
+    return Arm(
+        method=method,
+        method_options={name: value for name, value in given.items() if name in own},
+        train_options={name: value for name, value in given.items() if name not in own},
+    )
+
+
+def _outside_brackets(text: str, separator: re.Pattern[str]) -> list[str]:
+    """Splits ``text`` at the one-character matches of ``separator`` that are not inside brackets."""
+    parts, start, depth = [], 0, 0
+    for place, character in enumerate(text):
+        depth = max(0, depth + (character in "([{") - (character in ")]}"))
+        if depth == 0 and separator.match(text, place):
+            parts.append(text[start:place])
+            start = place + 1
+    return [*parts, text[start:]]
 
 
 def _parse_sweep(text: str) -> tuple[str, list[Any]]:
@@ -140,17 +170,13 @@ def _parse_sweep(text: str) -> tuple[str, list[Any]]:
     if not (name and equals and values):
         raise ValueError(f"sweep must look like alpha2=0.1,0.2,0.5; got {text!r}")
     try:
-        return name, [parse_value(value) for value in _COMMA.split(values)]
+        return name, [parse_value(value) for value in _outside_brackets(values, _COMMA)]
     except ValueError as error:
         raise ValueError(f"sweep: {text!r}: {error}") from error
 
 
 def _takes(arm: Arm, name: str) -> bool:
-    return name in _method_option_names(arm.method) or name in _train_option_names()
-
-
-def _method_option_names(method: str) -> list[str]:
-    return [option.name for option in fields(METHODS[method])]
+    return name in option_names(arm.method) or name in _train_option_names()
 
 
 def _train_option_names() -> list[str]:

@@ -64,7 +64,8 @@ class CompareConfig:
 
     methods: list[str] = field(default_factory=list)
     """Arms: METHOD[:OPTION=VALUE]..., separated by commas, such as dapo,gtpo,gtpo:alpha2=0.5:axis=row. Options belong
-    to the method or to training (gtpo:dynamic_sampling=false). Empty: all arms that --output already has."""
+    to the method or to training (gtpo:dynamic_sampling=false). Your own method: my_module:MyMethod:alpha=0.2. Empty:
+    all arms that --output already has."""
 
     seeds: int = 5
     """Number of seeds, counted from --first-seed."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from entroshape.experiments.arms import Arm
-from entroshape.methods import build_method
+from entroshape.methods import success_threshold
 from entroshape.options import affecting
 from entroshape.runs import RunDirectory
 from entroshape.runs.points import has_point
@@ -71,7 +71,7 @@ def _start(config: dict[str, Any], job: Job) -> list[Any]:
     """All that the evaluation before training depends on."""
     options = [config.get(name) for name in affecting(job.config, "start")]
     # The success threshold is an option of the method, and also affects the metrics before training.
-    return [*options, build_method(config["method"], config["method_options"]).success_threshold]
+    return [*options, success_threshold(config["method"], config["method_options"])]
 
 
 def _has_start(job: Job) -> bool:

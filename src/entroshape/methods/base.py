@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -69,6 +69,14 @@ class Credit:
         return replace(self, shaped_rewards=spread(self.shaped_rewards), advantages=spread(self.advantages))
 
 
+def option(role: str, *, default: Any) -> Any:
+    """A field of a method's dataclass that has the same role as options with other names in other methods.
+
+    An option of another method is then answered with the one of the same role.
+    """
+    return field(default=default, metadata={"role": role})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """A credit-assignment method: frozen options and one pure function of the rollouts.
@@ -77,7 +85,7 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
-    """The name in :data:`entroshape.methods.METHODS`."""
+    """The name in :data:`entroshape.methods.METHODS`. Methods from outside the package need none."""
 
     dynamic_sampling: ClassVar[bool] = True
     """Whether the method, as published, replaces one-outcome groups with groups of fresh prompts. It is the default of

@@ -13,7 +13,7 @@ from entroshape.credit.bounds import MAX_COEFFICIENT
 from entroshape.credit.comparison import Mean
 from entroshape.credit.shaping import response_entropies, shaped_response_rewards
 from entroshape.credit.surrogate import ClippedSurrogate
-from entroshape.methods.base import Credit
+from entroshape.methods.base import Credit, option
 from entroshape.methods.shaping import EntropyShaped
 from entroshape.rollouts import Rollouts
 
@@ -45,10 +45,10 @@ class GRPOS(EntropyShaped):
 
     name: ClassVar[str] = "grpo_s"
 
-    beta1: float = 1.0
+    beta1: float = option("weight of the outcome", default=1.0)
     """Weight of the outcome."""
 
-    beta2: float = 0.1
+    beta2: float = option("weight of the entropy", default=0.1)
     """Weight of the entropy term. 0 gives GRPO's advantages with the sequence ratio."""
 
     sequence_entropy_mean: Mean = "arithmetic"

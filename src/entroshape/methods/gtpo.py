@@ -14,7 +14,7 @@ from entroshape.credit.bounds import MAX_COEFFICIENT
 from entroshape.credit.comparison import Axis
 from entroshape.credit.shaping import FailureSignal, shaped_token_rewards
 from entroshape.credit.surrogate import ClippedSurrogate
-from entroshape.methods.base import Credit
+from entroshape.methods.base import Credit, option
 from entroshape.methods.shaping import EntropyShaped
 from entroshape.rollouts import Rollouts
 
@@ -49,10 +49,10 @@ class GTPO(EntropyShaped):
 
     name: ClassVar[str] = "gtpo"
 
-    alpha1: float = 1.0
+    alpha1: float = option("weight of the outcome", default=1.0)
     """Weight of the outcome."""
 
-    alpha2: float = 0.1
+    alpha2: float = option("weight of the entropy", default=0.1)
     """Weight of the entropy term. 0 gives the token-mean-baselined GRPO/DAPO advantage."""
 
     axis: Axis = "column"

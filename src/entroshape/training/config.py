@@ -73,7 +73,8 @@ class TrainConfig:
 
     method: str = option("run", default="gtpo")
     """Credit-assignment method: gtpo, grpo_s, grpo, dapo, dapo_forking, opo, or a control (gtpo_uniform, gtpo_random,
-    gtpo_surprisal, grpo_s_uniform, grpo_s_random)."""
+    gtpo_surprisal, grpo_s_uniform, grpo_s_random). Your own: my_module:MyMethod, or the name under which an installed
+    package registers it."""
 
     method_options: dict[str, Any] = option("run", default_factory=dict)
     """Options of the method, such as alpha2=0.2 axis=row gate=false."""

@@ -7,7 +7,7 @@ from rich.console import Console
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from entroshape.methods import build_method
+from entroshape.methods import success_threshold
 from entroshape.models import load_model
 from entroshape.report import write_report
 from entroshape.runs import RunDirectory
@@ -24,7 +24,7 @@ def add_missing_points(run: RunDirectory, config: TrainConfig, task: Task, conso
     """Evaluates the start and the saved weights of a finished run where it lacks points, and rewrites its report."""
     missing = missing_points(run, config)
     steps = {weights: step for weights, step, _ in missing}
-    threshold = build_method(config.method, config.method_options).success_threshold
+    threshold = success_threshold(config.method, config.method_options)
     console.print(f"{run.path} is already trained; it lacks {len(missing)} points", soft_wrap=True)
     with StepProgress(config.steps, console) as progress:
         for weights, step in steps.items():

@@ -11,7 +11,7 @@ from trl import GRPOConfig
 from entroshape.checks import check_choice, check_integer
 from entroshape.engines.decisions import decided_by_method, host_aggregation
 from entroshape.engines.trl.compat import check_effect, check_full_distribution
-from entroshape.methods import Method, build_method, method_options
+from entroshape.methods import Method, build_method, method_name, method_options
 
 ENTROPY_SOURCES = ("auto", "sampler", "scoring")
 OLD_LOGPROBS = ("recompute", "sampler")
@@ -35,7 +35,8 @@ class ShapedGRPOConfig(GRPOConfig):
     method: str = field(
         default="gtpo",
         metadata={
-            "help": "Credit-assignment method: a name (gtpo, grpo_s, grpo, dapo, dapo_forking, ...) or a method object."
+            "help": "Credit-assignment method: a name (gtpo, grpo_s, grpo, dapo, dapo_forking, ...), your own as "
+            "module:Class, or a method object."
         },
     )
     method_options: dict[str, Any] | str | None = field(
@@ -142,6 +143,6 @@ class ShapedGRPOConfig(GRPOConfig):
     def to_dict(self) -> dict[str, Any]:
         """As ``TrainingArguments.to_dict``, with the method given by name and options."""
         out = super().to_dict()
-        out["method"] = self.credit_method.name
+        out["method"] = method_name(self.credit_method)
         out["method_options"] = method_options(self.credit_method)
         return out

@@ -1,4 +1,4 @@
-"""Advantage estimators for verl: the methods in :data:`entroshape.methods.METHODS` with verl's signature."""
+"""Advantage estimators for verl: the methods, built-in or not, with verl's signature."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 from entroshape.engines.assignment import credit_generator
 from entroshape.engines.verl.handoff import handed
 from entroshape.engines.verl.options import ESTIMATORS, TRAINER_MODE
+from entroshape.methods import METHODS, method_names
 from entroshape.rollouts import Rollouts
 
 Estimator = Callable[..., tuple[Tensor, Tensor]]
@@ -59,6 +60,30 @@ def estimator(name: str) -> Estimator:
     return estimate
 
 
+def register_estimator(name: str) -> None:
+    """Registers the estimator of a method from outside the package with verl, unless this has been done.
+
+    Raises:
+        ValueError: the name is that of an estimator of verl's own.
+    """
+    there = ADV_ESTIMATOR_REGISTRY.get(name)
+    if there is None:
+        register_adv_est(name)(estimator(name))
+    elif there.__module__ != __name__:
+        raise ValueError(f"algorithm.adv_estimator={name} is verl's own estimator; write entroshape_{name}")
+
+
+def register_installed() -> None:
+    """Registers the methods of installed packages with verl, where it has no estimator of that name.
+
+    Their code is imported when a configuration names them. ``module:Class`` is registered by the trainer that uses it.
+    """
+    for name in method_names():
+        for each in (name, f"entroshape_{name}"):
+            if name not in METHODS and each not in ADV_ESTIMATOR_REGISTRY:
+                register_estimator(each)
+
+
 def register_estimators() -> None:
     """Registers all :data:`ESTIMATORS` with verl.
 
@@ -72,3 +97,4 @@ def register_estimators() -> None:
 
 
 register_estimators()
+register_installed()

@@ -10,7 +10,8 @@ from entroshape.checks import check_integer
 from entroshape.credit.overlong import SoftOverlong
 from entroshape.engines.decisions import decided_by_method, host_aggregation
 from entroshape.engines.full_distribution import ANOTHER_POLICY, VLLM_NEUTRAL
-from entroshape.methods import METHODS, Method, build_method
+from entroshape.methods import METHODS, Method, build_method, method_names, nearest_option, option_names
+from entroshape.names import did_you_mean
 
 TRAINER_MODE = "entroshape_sync"
 """Value of ``trainer.v1.trainer_mode``: verl's synchronous trainer with our credit."""
@@ -19,7 +20,7 @@ TAKEN_BY_VERL = ("grpo", "opo")
 """Names of methods for which verl has its own estimator; ours are registered as ``entroshape_NAME``."""
 
 ESTIMATORS: dict[str, str] = {f"entroshape_{name}" if name in TAKEN_BY_VERL else name: name for name in METHODS}
-"""Maps each value of ``algorithm.adv_estimator`` to the name of its method."""
+"""Maps each value of ``algorithm.adv_estimator`` for a built-in method to its name; see :func:`estimator_method`."""
 
 OWN_OPTIONS = ("outcome_key",)
 """Options under ``algorithm.entroshape`` that belong to the engine and not to a method."""
@@ -114,26 +115,44 @@ def method_of(algorithm: Any) -> tuple[Method, str | None]:
         0.2
     """
     estimator = str(_select(algorithm, "adv_estimator"))
-    if estimator not in ESTIMATORS:
+    name = estimator_method(estimator)
+    if name is None:
+        names = [*ESTIMATORS, *(each for each in method_names() if each not in METHODS)]
         raise ValueError(
             f"trainer.v1.trainer_mode={TRAINER_MODE} needs algorithm.adv_estimator to be one of "
-            f"{', '.join(ESTIMATORS)}; got {estimator!r}"
+            f"{', '.join(names)}, or module:Class; got {estimator!r}{did_you_mean(estimator, names)}"
         )
-    name = ESTIMATORS[estimator]
     given = _plain(_select(algorithm, "entroshape")) or {}
     if not isinstance(given, Mapping):
         raise ValueError(f"algorithm.entroshape must hold options, such as alpha2=0.1; got {given!r}")
-    valid = [field.name for field in fields(METHODS[name])]
+    valid = option_names(name)
     for option in given:
         if option not in (*valid, *OWN_OPTIONS):
+            near = nearest_option(name, option, OWN_OPTIONS) or ";"
             raise ValueError(
-                f"unknown option algorithm.entroshape.{option}; {estimator!r} has {', '.join([*valid, *OWN_OPTIONS])}"
+                f"unknown option algorithm.entroshape.{option}{near} {estimator!r} has "
+                f"{', '.join([*valid, *OWN_OPTIONS])}"
             )
     options = {option: value for option, value in given.items() if option in valid}
     key = given.get("outcome_key")
     if not (key is None or (isinstance(key, str) and key)):
         raise ValueError(f"algorithm.entroshape.outcome_key must be a name or null; got {key!r}")
     return build_method(name, options), key
+
+
+def estimator_method(estimator: str) -> str | None:
+    """The name of the method that a value of ``algorithm.adv_estimator`` stands for; ``None`` if it is not ours.
+
+    A method of an installed package is also found as ``entroshape_NAME``, for a name that verl has itself.
+
+    Example:
+        >>> [estimator_method(name) for name in ("entroshape_grpo", "my_module:MyMethod", "gae")]
+        ['grpo', 'my_module:MyMethod', None]
+    """
+    if ":" in estimator:
+        return estimator
+    installed = {name: name for name in method_names() if name not in METHODS}
+    return {**{f"entroshape_{name}": name for name in installed}, **installed, **ESTIMATORS}.get(estimator)
 
 
 def _refuse(config: Any) -> None:

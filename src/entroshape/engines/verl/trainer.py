@@ -18,8 +18,9 @@ from verl.workers.utils.padding import response_to_nested
 from entroshape.engines.assignment import credit_seed
 from entroshape.engines.credit_metrics import credit_metrics, sampling_metrics
 from entroshape.engines.decisions import PREFIX
+from entroshape.engines.verl.estimators import register_estimator
 from entroshape.engines.verl.handoff import Handoff, handing
-from entroshape.engines.verl.options import ESTIMATORS, TRAINER_MODE, Plan, plan
+from entroshape.engines.verl.options import TRAINER_MODE, Plan, estimator_method, plan
 
 logger = logging.getLogger("entroshape")
 
@@ -65,7 +66,7 @@ def require_mode(base: type) -> None:
     @wraps(construct)
     def checked(self: Any, config: DictConfig, *args: Any, **kwargs: Any) -> None:
         estimator = str(config.algorithm.adv_estimator)
-        if estimator in ESTIMATORS and not isinstance(self, EntroshapeSync):
+        if estimator_method(estimator) is not None and not isinstance(self, EntroshapeSync):
             raise ValueError(
                 f"algorithm.adv_estimator={estimator} is entroshape's and needs "
                 f"trainer.v1.trainer_mode={TRAINER_MODE}; got {config.trainer.v1.trainer_mode!r}"
@@ -85,6 +86,7 @@ def prepare(config: DictConfig) -> Plan:
         ValueError: see :func:`entroshape.engines.verl.options.plan`.
     """
     made = plan(config)
+    register_estimator(str(config.algorithm.adv_estimator))
     with open_dict(config):
         for name, value in made.changes.items():
             OmegaConf.update(config, name, value)
