@@ -16,6 +16,7 @@ from entroshape.models import load_model
 from entroshape.runs import RunDirectory
 from entroshape.tasks import load_task
 from entroshape.training.config import TrainConfig
+from entroshape.training.evaluator import point_seed
 
 SMALL = [
     "--prompts-per-step=2",
@@ -73,10 +74,24 @@ def test_points_are_those_of_the_saved_weights(finished):
     task = load_task("countdown", test_size=8, train_size=1)
     counts = {}
     for weights, folder in (("last", finished.model_path), ("ema", finished.ema_model_path)):
-        result = evaluate(*load_model(str(folder)), task, samples=4, temperature=0.5)
+        seed = point_seed(0, weights, 2, 0.5)
+        result = evaluate(*load_model(str(folder)), task, samples=4, temperature=0.5, seed=seed)
         counts[weights] = point_of(result.rows, weights=weights, step=2, temperature=0.5)
         assert counts[weights] in finished.read_points()
     assert counts["last"].successes != counts["ema"].successes, "the test needs weights that differ"
+
+
+def test_points_of_a_run_use_random_numbers_of_their_own():
+    settings = [
+        (seed, weights, step, temperature)
+        for seed in (0, 1)
+        for weights in ("last", "ema", "mix:0.5", "mix:0.7")
+        for step in (1, 2, 3)
+        for temperature in (0.2, 0.25, 1.0)
+    ]
+    seeds = [point_seed(*setting) for setting in settings]
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**63 for seed in seeds)
 
 
 def test_training_and_its_evaluations_do_not_depend_on_points(finished, tmp_path):
