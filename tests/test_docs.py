@@ -21,6 +21,7 @@ from entroshape.methods import build_method
 from entroshape.report.options import InspectConfig, ReportConfig, parse_inspect, parse_report
 from entroshape.training.config import TrainConfig
 from entroshape.training.options import TrainCommand, parse_train
+from entroshape.weights.options import MergeConfig, parse_merge
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -142,7 +143,7 @@ def test_every_command_parses(page, words, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     command, arguments = words[0], list(words[1:])
     if arguments == ["--help"]:
-        assert command in ("train", "eval", "compare", "inspect", "report")
+        assert command in ("train", "eval", "compare", "merge", "inspect", "report")
     elif command == "train":
         config, _ = parse_train(with_their_files(arguments, tmp_path))
         build_method(config.method, config.method_options)
@@ -152,6 +153,8 @@ def test_every_command_parses(page, words, tmp_path, monkeypatch):
         config, _ = parse_compare(with_their_files(arguments, tmp_path))
         if config.methods:  # without any, it goes on with those of --output
             parse_arms(config.methods, config.sweep)
+    elif command == "merge":
+        parse_merge(arguments)
     elif command == "inspect":
         parse_inspect(arguments)
     else:
@@ -176,7 +179,7 @@ def with_their_files(arguments, folder):
 def test_every_option_that_a_page_names_exists(page):
     known = {
         option.name
-        for config in (TrainCommand, EvalConfig, CompareConfig, InspectConfig, ReportConfig)
+        for config in (TrainCommand, EvalConfig, CompareConfig, MergeConfig, InspectConfig, ReportConfig)
         for option in fields(config)
     }
     named = set(re.findall(r"`(?:entroshape [a-z]+ )?--([a-z][a-z-]*)", page.read_text()))

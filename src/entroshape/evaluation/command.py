@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -35,6 +36,7 @@ from entroshape.options import compared
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import text_column
 from entroshape.training.load import load_run_config
+from entroshape.weights.loading import load_mixture
 
 
 def run_eval(config: EvalConfig, console: Console) -> dict[float, EvaluationResult]:
@@ -115,8 +117,9 @@ def _success_threshold(config: EvalConfig) -> float:
     """The requested threshold, otherwise that of the run that trained the model, so that both count the same."""
     if config.success_threshold is not None:
         return config.success_threshold
-    model = Path(config.model)
-    run = model.parent if model.name == "model" else model.parent.parent if model.parent.name == "checkpoints" else None
+    model = Path(config.mixture[0] if config.mixture else config.model)
+    saved = re.fullmatch(r"model(-ema)?(-mix-[\d.e-]+)?", model.name)
+    run = model.parent if saved else model.parent.parent if model.parent.name == "checkpoints" else None
     if run is None or not (run / "config.yaml").is_file():
         return Method.success_threshold
     trained = load_run_config(run / "config.yaml")
@@ -128,6 +131,8 @@ def _options(config: EvalConfig, task: Task) -> dict[str, Any]:
     # The device is not among them: on another one, completions come from the same distribution.
     options = {name: plain(getattr(config, name)) for name in compared(config)}
     weights = model_fingerprint(resolve_model(config.model))
+    if config.mixture:
+        options["weights of the mixed model"] = model_fingerprint(resolve_model(config.mixture[0]))
     return {**options, "weights of the model": weights, "problems of the task": problems_fingerprint(task)}
 
 
@@ -187,7 +192,7 @@ def _sampler(config: EvalConfig) -> tuple[Sampler, Any]:
     if config.engine == "vllm":
         sampler = VLLMSampler(resolve_model(config.model), precision=config.precision)
         return sampler, sampler.tokenizer
-    model, tokenizer = load_model(config.model)
+    model, tokenizer = load_mixture(config.model, *config.mixture) if config.mixture else load_model(config.model)
     on_accelerator = config.device == "auto" and torch.accelerator.is_available()
     device = torch.accelerator.current_accelerator() if on_accelerator else "cpu"
     return TransformersSampler(model.to(device, dtype=getattr(torch, config.precision)), tokenizer), tokenizer

@@ -11,6 +11,7 @@ from entroshape.arguments import parse_arguments
 from entroshape.assets import bundled_model_of
 from entroshape.checks import check_choice, check_distinct, check_integer, check_number
 from entroshape.options import compared, option
+from entroshape.weights.options import checked_mixture
 
 EngineName = Literal["transformers", "vllm"]
 Precision = Literal["float32", "bfloat16"]
@@ -34,6 +35,10 @@ class EvalConfig:
     model: str = option("result", default="bundled")
     """Hub id, local directory (such as the model/ of a run; adapters work too), or the name of a bundled model
     (countdown-tiny or countdown-search). bundled: the one made for the task."""
+
+    mix: str | None = option("result", default=None)
+    """Evaluate the mixture (1 - a) * model + a * TRAINED of the weights of two models without writing it, as TRAINED:a,
+    such as --model countdown-tiny --mix runs/countdown-gtpo-0-1/model:0.5."""
 
     task: str = option("result", default="countdown")
     """Task to evaluate on: math:aime24, math:aime25, math:math500 or math:gsm8k from the hub (?from=DIR reads a local
@@ -97,10 +102,19 @@ class EvalConfig:
         object.__setattr__(self, "temperature", _temperatures(self.temperature))
         if self.success_threshold is not None:
             check_number("success_threshold", self.success_threshold)
+        if self.mix is not None:
+            checked_mixture("mix", self.mix)
+            if self.engine == "vllm":
+                raise ValueError("mix: vLLM loads saved models; write the mixture with entroshape merge")
         if self.output is not None and not self.output.endswith(".parquet"):
             raise ValueError(f"output must be a .parquet file; got {self.output!r}")
         if self.engine == "vllm" and self.device == "cpu":
             raise ValueError("device: vLLM chooses its own device; omit --device with --engine vllm; got 'cpu'")
+
+    @property
+    def mixture(self) -> tuple[str, float] | None:
+        """TRAINED and its share, if a mixture is evaluated."""
+        return None if self.mix is None else checked_mixture("mix", self.mix)
 
     @property
     def path(self) -> Path:

@@ -16,8 +16,8 @@ from entroshape.training.callbacks import StepProgress
 from entroshape.training.config import TrainConfig
 from entroshape.training.evaluator import HeldOut
 from entroshape.training.missing import missing_points
-from entroshape.weights import mixed
-from entroshape.weights.states import ZERO_FACTOR, swapped
+from entroshape.weights import mixed, swapped
+from entroshape.weights.loading import adapter_start
 
 
 def add_missing_points(run: RunDirectory, config: TrainConfig, task: Task, console: Console) -> None:
@@ -42,7 +42,7 @@ def _mixed_with_start(model: PreTrainedModel, config: TrainConfig, share: float)
     """The mixture of the weights of ``model`` with those before training."""
     trained = {name: weight.detach() for name, weight in model.named_parameters()}
     if config.lora_rank:
-        start = {name: weight * 0 if ZERO_FACTOR.search(name) else weight for name, weight in trained.items()}
+        start = adapter_start(trained)
     else:
         start = {name: weight.detach() for name, weight in load_model(config.model)[0].named_parameters()}
     return mixed(start, trained, share)

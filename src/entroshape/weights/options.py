@@ -91,6 +91,22 @@ def checked_share(name: str, text: str) -> float:
     return share
 
 
+def checked_mixture(name: str, text: str) -> tuple[str, float]:
+    """The model and its share in ``MODEL:SHARE``.
+
+    Raises:
+        ValueError: ``text`` has another form, or the share is not between 0 and 1.
+
+    Example:
+        >>> checked_mixture("mix", "runs/countdown-gtpo-0-1/model:0.5")
+        ('runs/countdown-gtpo-0-1/model', 0.5)
+    """
+    model, colon, share = text.rpartition(":")
+    if not (model and colon):
+        raise ValueError(f"{name} must be TRAINED:a, a model and its share, such as ./model:0.5; got {text!r}")
+    return model, checked_share(f"{name}: the share", share)
+
+
 def parse_merge(arguments: Sequence[str]) -> MergeConfig:
     """The options of ``entroshape merge`` from a command line."""
     config: MergeConfig = parse_arguments(MergeConfig, "merge", arguments)
