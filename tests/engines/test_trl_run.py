@@ -36,6 +36,13 @@ def test_every_method_trains_and_logs_finite_figures(tmp_path, method):
         assert all(math.isfinite(value) for value in row.values() if isinstance(value, float))
 
 
+def test_what_on_rollouts_returns_is_logged_with_the_metrics_of_the_step(tmp_path):
+    trainer = tiny_trainer(tmp_path, max_steps=2)
+    trainer._on_rollouts = lambda record: {"kind/success/share/number": record.step / 10}
+    trainer.train()
+    assert [row["entroshape/kind/success/share/number"] for row in logged(trainer)] == pytest.approx([0.1, 0.2])
+
+
 def test_logged_figures_are_those_of_the_rollouts(tmp_path):
     records = []
     trainer = tiny_trainer(tmp_path, records=records)

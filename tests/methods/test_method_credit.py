@@ -27,6 +27,39 @@ def test_credit_per_token_is_a_matrix_whatever_the_method(name, batch):
     assert torch.equal(spread.loss_mask, credit.loss_mask)
 
 
+@pytest.mark.parametrize("name", METHODS)
+@given(batch=batches(rewards="graded", mixed=True))
+def test_weights_give_the_shaped_rewards_together_with_the_outcome(name, batch):
+    rollouts = batch.rollouts(logprobs=True)
+    credit = build_method(name).assign(rollouts, torch.Generator().manual_seed(0))
+    weights = credit.weights(rollouts.mask)
+    if not name.startswith(("gtpo", "grpo_s")):
+        assert weights is None
+        return
+    sign = torch.where(credit.success, 1.0, -1.0)[:, None]
+    shaped = credit.outcome_rewards[:, None] + credit.coefficient * sign * weights
+    expected = credit.per_token(rollouts.mask).shaped_rewards
+    torch.testing.assert_close(torch.where(rollouts.mask, shaped, 0.0), expected, rtol=1e-5, atol=1e-6)
+    assert not weights[~rollouts.mask].any()
+    if name.startswith("gtpo"):  # a column of one outcome sums to its tokens
+        for prompt in set(batch.group):
+            for outcome in (True, False):
+                rows = [i for i in range(batch.size) if batch.group[i] == prompt and batch.success[i] == outcome]
+                tokens = rollouts.mask[rows].sum(dim=0).double()
+                torch.testing.assert_close(weights[rows].double().sum(dim=0), tokens, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", [GTPO(alpha2=0.0), GRPO(), DAPO()])
+def test_a_method_that_weighs_nothing_has_no_weights(method):
+    rollouts = Rollouts(
+        rewards=torch.tensor([1.0, 0.0]),
+        entropies=torch.ones(2, 1),
+        mask=torch.ones(2, 1),
+        group=torch.zeros(2, dtype=torch.long),
+    )
+    assert method.assign(rollouts).weights(rollouts.mask) is None
+
+
 @pytest.mark.parametrize("mask", [torch.ones(2), torch.ones(3, 2), torch.ones(2, 3)])
 def test_a_mask_that_does_not_align_with_the_credit_is_refused(mask):
     rollouts = Rollouts(

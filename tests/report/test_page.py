@@ -9,6 +9,7 @@ from report_inputs import make_run
 
 from entroshape.report import write_report
 from entroshape.report.data import MAX_POINTS, chart_data, page_data
+from entroshape.report.kinds import HEADINGS
 from entroshape.runs import RunDirectory
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\u2028\u202e"
@@ -73,12 +74,13 @@ def test_the_numbers_of_the_run_are_on_the_page(run, html):
 
 
 NOTHING = {"steps": 0, "groups": 0, "responses": 0}
+NO_TOKENS = {"tokens": [], "kinds": [], "headings": list(HEADINGS)}
 
 
 def test_the_charts_get_every_metric_of_every_step(run, html):
     (text,) = [text for text in Elements(html).texts["script"] if text.startswith("{")]
     data = json.loads(text)
-    assert data == {**chart_data(run), "credit": {"steps": [], "tokens": [], "left_out": NOTHING}}
+    assert data == {**chart_data(run), "credit": {"steps": [], **NO_TOKENS, "left_out": NOTHING}}
     lines = run.read_metrics()
     assert data["steps"] == list(range(1, 41))
     assert data["metrics"]["success_rate"] == pytest.approx([line["success_rate"] for line in lines], rel=1e-4)
@@ -90,7 +92,7 @@ def test_hostile_text_is_shown_as_text(tmp_path):
     run = make_run(tmp_path / "run", steps=3, task=HOSTILE, method_options={HOSTILE: HOSTILE}, model=[HOSTILE])
     run.append_metrics({"step": 4, HOSTILE: 1.0})
     page = Elements(write_report(run.path).read_text(encoding="utf-8"))
-    assert [tag for tag, _ in page.elements].count("script") == 5
+    assert [tag for tag, _ in page.elements].count("script") == 8
     assert not [tag for tag, _ in page.elements if tag == "img"]
     assert page.texts["h1"] == [f"GTPO on {HOSTILE}"]
     (text,) = [text for text in page.texts["script"] if text.startswith("{")]
@@ -101,7 +103,7 @@ def test_only_the_bundled_scripts_may_run(html):
     page = Elements(html)
     policy = next(attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes)
     scripts = [text for text in page.texts["script"] if not text.startswith("{")]
-    assert len(re.findall("sha256-", policy)) == len(scripts) == 4
+    assert len(re.findall("sha256-", policy)) == len(scripts) == 7
     assert "unsafe" not in policy.partition("script-src")[2].partition(";")[0]
 
 

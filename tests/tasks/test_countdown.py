@@ -228,3 +228,22 @@ def test_more_test_problems_than_are_held_out_are_refused():
 def test_chain_longer_than_its_numbers_is_refused():
     with pytest.raises(ValueError, match=r"steps must be in \[1, 3\] for 4 numbers; got 4"):
         countdown.random_chain(random.Random(0), (1, 2, 3, 4), 4)
+
+
+@given(true_solutions())
+def test_kinds_of_a_solution_follow_its_pieces(case):
+    text = case[-1]
+    step, expected = ["first", "operator", "second", "equals", "result"], []
+    for piece in re.findall(r"\d+ [-+*] \d+ = \d+|,(?: \d+)+ ;", text):
+        copies = len(piece.split()) - 2
+        expected += ["pool", *["copy"] * copies, "next"] if piece[0] == "," else step
+    assert countdown.countdown_kinds("", [*text.split(), "<eos>"]) == [*expected, "end"]
+
+
+@given(st.lists(st.one_of(st.sampled_from(countdown.VOCABULARY), st.text(max_size=4)), max_size=40))
+def test_every_token_has_a_kind_whatever_the_text(tokens):
+    task = load_task("countdown", train_size=1, test_size=1)
+    kinds = task.token_kinds("", tokens)
+    assert len(kinds) == len(tokens)
+    assert set(kinds) <= {"first", "operator", "second", "equals", "result", "pool", "copy", "next", "end", "other"}
+    assert set(task.decision_kinds) <= {"first", "operator", "second", "pool", "end"}

@@ -287,6 +287,16 @@ def test_the_task_names_the_kinds_of_its_tokens_and_is_hard_unless_told_otherwis
     task = load_task("countdown_search", train_size=4, test_size=3)
     assert task.test["id"][0] == "countdown_search-hard-test-0"
     assert task.token_kinds(task.test["prompt"][0], ["7", "+", "5", "<eos>"]) == ["first", "operator", "second", "end"]
+    assert set(task.decision_kinds) <= set(search.KINDS)
+    assert task.first_error is search.countdown_search_first_error
+
+
+@given(NUMBERS, TARGETS, st.lists(PIECES, max_size=40))
+def test_the_first_false_token_is_where_the_naive_reading_fails_and_a_success_has_none(numbers, target, tokens):
+    prompt = f"{' '.join(map(str, numbers))} -> {target} :"
+    hit, error, _ = naive_reading(numbers, target, tokens)
+    assert search.countdown_search_first_error(prompt, tokens) == error
+    assert not hit or error is None
 
 
 @pytest.mark.parametrize("query", ["level=harder", "levels=hard", "hard", "level=", "level=hard&level=easy"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,5 +49,6 @@ def assign_known(
         out[known] = value
         return out
 
-    everywhere = Credit(**{name: spread(value) for name, value in vars(credit).items()})
+    whole: dict[str, Any] = {name: spread(each) for name, each in vars(credit).items() if isinstance(each, Tensor)}
+    everywhere = replace(credit, **whole)
     return replace(everywhere, gated=everywhere.gated | ~known)

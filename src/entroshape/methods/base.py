@@ -39,6 +39,33 @@ class Credit:
     gated: Tensor
     """``[B]`` bool, completions in one-outcome normalisation sets, which get advantage 0."""
 
+    outcome_rewards: Tensor | None = None
+    """``[B]`` part of the shaped rewards that the outcome alone decides; the rest is ``± coefficient * weight``.
+    ``None``: the method weighs nothing."""
+
+    coefficient: float = 0.0
+    """Coefficient of the weights: GTPO's ``alpha2``, GRPO-S's ``beta2``."""
+
+    def weights(self, mask: Tensor) -> Tensor | None:
+        """``[B, T]`` weights that the method gave the tokens, 0 outside ``mask``; ``None`` if it weighs nothing.
+
+        They average to 1 over every comparison set (with the arithmetic mean) and are read off the shaped rewards, so
+        they are accurate to about ``1e-7 / coefficient``.
+
+        Args:
+            mask: ``[B, T]`` bool or 0/1, the completions' own tokens.
+
+        Example:
+            >>> shaped, right = torch.tensor([[1.05, 1.15]]), torch.tensor([True])
+            >>> credit = Credit(shaped, shaped, shaped > 0, right, ~right, torch.tensor([1.0]), 0.1)
+            >>> credit.weights(torch.tensor([[1, 1]]))
+            tensor([[0.5000, 1.5000]])
+        """
+        if self.outcome_rewards is None or self.coefficient == 0:
+            return None
+        term = self.per_token(mask).shaped_rewards - self.outcome_rewards[:, None]
+        return torch.where(mask.bool(), term.abs() / self.coefficient, 0.0)
+
     def per_token(self, mask: Tensor) -> Credit:
         """The same credit with shaped rewards and advantages ``[B, T]``, whatever the method; 0 outside ``mask``.
 

@@ -79,8 +79,9 @@ class GRPOS(EntropyShaped):
         """Shaped rewards and advantages, both ``[B]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
         entropies, live = self._compared(rollouts, generator)
+        base = self.base_rewards(rollouts, success)
         shaped = shaped_response_rewards(
-            self.base_rewards(rollouts, success),
+            base,
             entropies,
             live,
             success,
@@ -92,7 +93,8 @@ class GRPOS(EntropyShaped):
         )
         every = torch.ones_like(success)[:, None]
         advantages, gated = self._normalized(shaped[:, None], every, success, rollouts)
-        return Credit(shaped.float(), advantages[:, 0], rollouts.mask, success, gated)
+        outcome = (self.beta1 * base).float()
+        return Credit(shaped.float(), advantages[:, 0], rollouts.mask, success, gated, outcome, self.beta2)
 
     def _compared(self, rollouts: Rollouts, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Entropies and their mask, by which completions are compared: ``[B, T]``, or permuted means ``[B, 1]``."""

@@ -82,6 +82,7 @@ class GTPO(EntropyShaped):
     def assign(self, rollouts: Rollouts, generator: torch.Generator | None = None) -> Credit:
         """Shaped rewards and advantages, both ``[B, T]``: see :meth:`Method.assign`."""
         success = self.success(rollouts)
+        base = self.base_rewards(rollouts, success)
 
         def shaped_rewards(base: Tensor, signal: Tensor, mask: Tensor, success: Tensor, sets: Tensor) -> Tensor:
             return shaped_token_rewards(
@@ -100,11 +101,12 @@ class GTPO(EntropyShaped):
         shaped = in_blocks(
             shaped_rewards,
             INDEPENDENT[self.axis],
-            self.base_rewards(rollouts, success),
+            base,
             self._permuted(self._signal(rollouts), rollouts.mask, rollouts, generator),
             rollouts.mask,
             success,
             self._sets(rollouts, self.comparison_scope),
         )
         advantages, gated = self._normalized(shaped, rollouts.mask, success, rollouts)
-        return Credit(shaped, advantages, rollouts.mask, success, gated)
+        outcome = (self.alpha1 * base).float()
+        return Credit(shaped, advantages, rollouts.mask, success, gated, outcome, self.alpha2)

@@ -158,6 +158,12 @@ _WORDINGS = {
     ),
     "negative_success_share": Wording(label="Negative in successes", share=True, digits=1),
     "positive_failure_share": Wording(label="Positive in failures", share=True, digits=1),
+    "bonus_on_decisions": Wording(label="Bonus on decisions", share=True, digits=1),
+    "penalty_on_decisions": Wording(label="Penalty on decisions", share=True, digits=1),
+    "decisions_in_successes": Wording(label="Decisions among the tokens of successes", share=True, digits=1),
+    "decisions_in_failures": Wording(label="Decisions among the tokens of failures", share=True, digits=1),
+    "penalty_on_first_error": Wording(label="Penalty on the first false token", share=True, digits=2),
+    "first_error_share": Wording(label="First false tokens among the tokens of failures", share=True, digits=2),
     "clip_low": Wording(label="Clipped low", share=True, digits=2),
     "clip_high": Wording(label="Clipped high", share=True, digits=2),
     "tokens_per_second": Wording(label="Tokens per second", digits=0),
@@ -183,9 +189,20 @@ def wording(metric: str) -> Wording:
     if (words := _BEYOND.get(kind.removesuffix(suffix))) and (k.isdecimal() or kind.startswith("greedy")):
         of = f", {_WEIGHTS[suffix]}" if suffix else ""
         return replace(words, label=words.label.format(k=k) + of, note=words.note.format(k=k))
+    if metric.startswith("kind/"):
+        return _of_kind(metric)
     if metric.startswith("seconds_"):
         return Wording(label=metric.removeprefix("seconds_").capitalize(), unit="s", significant=True)
     return replace(_UNKNOWN, label=metric.replace("_", " ").capitalize())
+
+
+def _of_kind(metric: str) -> Wording:
+    """Of ``kind/OUTCOME/QUANTITY/NAME``."""
+    _, outcome, quantity, name = metric.split("/", 3)
+    label = f"{name} in {'successes' if outcome == 'success' else 'failures'}"
+    if quantity == "share":
+        return Wording(label=label, share=True, digits=1)
+    return replace(_UNKNOWN, label=label, unit=_NATS if quantity == "entropy" else "")
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:

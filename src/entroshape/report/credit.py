@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
 from entroshape.report.html import embedded_json
+from entroshape.report.kinds import HEADINGS, Response, kinds_of_step
 from entroshape.runs import RunDirectory
 
 BUDGET = 3_000_000
 """Bytes that the rollouts may take in a report. Together with the chart library it then stays well below 5 MB."""
 
-QUANTITIES = ("entropy", "shaped_reward", "advantage")
-Response = Mapping[str, Any]
-"""A row of :meth:`entroshape.runs.RunDirectory.read_rollouts`."""
-
+QUANTITIES = ("entropy", "weight", "shaped_reward", "advantage")
 V = TypeVar("V")
 
 
 class Vocabulary:
-    """Every distinct token once, as ``[text, id]``; completions refer to tokens by index."""
+    """Every distinct token once, as ``[text, id]``, and every kind; completions refer to them by index."""
 
     def __init__(self) -> None:
         self.tokens: list[tuple[str, int]] = []
         self.size = 0
         """Bytes that the tokens take in the page, where an escaped character takes six."""
         self._places: dict[tuple[str, int], int] = {}
+        self._kinds: dict[str, int] = {}
+
+    def kind(self, name: str) -> int:
+        """The index of a kind of token, which is added if it is new."""
+        return self._kinds.setdefault(name, len(self._kinds))
+
+    @property
+    def kinds(self) -> list[str]:
+        """Every distinct kind of token once."""
+        return list(self._kinds)
 
     def place(self, text: str, token_id: int) -> int:
         """The index of the token, which is added if it is new."""
@@ -56,8 +64,10 @@ def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
         budget: bytes that the rollouts and their tokens may take in the page.
 
     Returns:
-        ``steps`` (each with ``step`` and ``groups``), ``tokens`` (the :class:`Vocabulary`), and ``left_out``: the
-        number of ``steps``, and of ``groups`` and ``responses`` of the last step, that did not fit.
+        ``steps`` (each with ``step``, ``groups`` and the ``kinds`` of its tokens, see
+        :func:`~entroshape.report.kinds.kinds_of_step`), ``tokens`` and ``kinds`` (the :class:`Vocabulary`),
+        ``headings`` of the table of kinds, and ``left_out``: the number of ``steps``, and of ``groups``
+        and ``responses`` of the last step, that did not fit.
 
     Raises:
         ValueError: a file of rollouts is damaged.
@@ -66,9 +76,10 @@ def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
     vocabulary, spent = Vocabulary(), 0  # bytes of the steps, without those of the tokens
     left_out = {"steps": 0, "groups": 0, "responses": 0}
     for step in by_halves(run.rollout_steps()):
-        rows, known = groups_of(run.read_rollouts(step)), len(vocabulary.tokens)
+        every = run.read_rollouts(step)
+        rows, known, kinds = groups_of(every), len(vocabulary.tokens), kinds_of_step(every)
         groups = [_group(group, vocabulary) for group in rows]
-        size = _size({"step": step, "groups": groups})
+        size = _size({"step": step, "groups": groups, "kinds": kinds})
         if spent + size + vocabulary.size > budget:
             vocabulary.cut(known)
             if steps:
@@ -77,11 +88,12 @@ def credit_data(run: RunDirectory, *, budget: int = BUDGET) -> dict[str, Any]:
             groups = _within(rows, vocabulary, budget)
             left_out["groups"] = len(rows) - len(groups)
             left_out["responses"] = len(rows[0]) - len(groups[0]["responses"])
-            size = _size({"step": step, "groups": groups})
+            size = _size({"step": step, "groups": groups, "kinds": kinds})
         spent += size
-        steps.append({"step": step, "groups": groups})
+        steps.append({"step": step, "groups": groups, "kinds": kinds})
     steps.sort(key=lambda each: each["step"])
-    return {"steps": steps, "tokens": vocabulary.tokens, "left_out": left_out}
+    words = {"tokens": vocabulary.tokens, "kinds": vocabulary.kinds, "headings": HEADINGS}
+    return {"steps": steps, **words, "left_out": left_out}
 
 
 def groups_of(rows: Sequence[Response]) -> list[list[Response]]:
@@ -113,7 +125,9 @@ def _response(row: Response, vocabulary: Vocabulary) -> dict[str, Any]:
     ids = row["token_ids"] or [-1] * len(row["tokens"])
     return {
         "tokens": [vocabulary.place(text, token_id) for text, token_id in zip(row["tokens"], ids, strict=True)],
-        **{name: compact(row[name]) for name in QUANTITIES},
+        **({"kinds": [vocabulary.kind(kind) for kind in row["kind"]]} if "kind" in row else {}),
+        **({"first_error": row["first_error"].index(True)} if any(row.get("first_error", [])) else {}),
+        **{name: compact(row.get(name, [])) for name in QUANTITIES},
         "reward": _short(row["reward"]),
         "success": row["success"],
         "gated": row["gated"],

@@ -15,8 +15,9 @@ from entroshape.report.outcome import OutcomeRow, outcome_rows
 from entroshape.report.plane import run_plane
 from entroshape.runs import RunDirectory
 
-MAX_POINTS = 1000
-"""Longer runs are shown as means over equal stretches of steps, so that a report stays small and fast."""
+MAX_POINTS, MAX_VALUES = 1000, 60_000
+"""Runs with more steps, or more values of metrics, are shown as means over equal stretches of steps, so that a report
+stays small and fast."""
 
 METHOD_NAMES = {"gtpo": "GTPO", "grpo_s": "GRPO-S", "grpo": "GRPO", "dapo": "DAPO"}
 """Method names as the papers write them; others are shown as they are named in the options."""
@@ -35,7 +36,8 @@ FACTS = {
 def chart_data(run: RunDirectory) -> dict[str, Any]:
     """The data of the charts: ``steps``, lists of ``metrics`` and their ``texts``, ``evaluations``, ..."""
     lines = run.read_metrics()
-    stretch = max(1, math.ceil(len(lines) / MAX_POINTS))
+    width = max((len(line) for line in lines), default=0)
+    stretch = max(1, math.ceil(len(lines) / MAX_POINTS), math.ceil(len(lines) * width / MAX_VALUES))
     points = [_mean_of(lines[start : start + stretch]) for start in range(0, len(lines), stretch)]
     names = sorted({name for point in points for name in point} - {"step", "optimizer_step"})
     evaluations = [_evaluation(run, step) for step in run.evaluation_steps()]

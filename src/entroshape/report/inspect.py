@@ -15,8 +15,8 @@ from rich.text import Text
 
 from entroshape.metrics.wording import credit_number
 from entroshape.printable import printable
-from entroshape.report.credit import Response, groups_of
-from entroshape.report.kinds import credit_by_kind, kinds_table
+from entroshape.report.credit import QUANTITIES, groups_of
+from entroshape.report.kinds import Response, credit_by_kind, kinds_table
 from entroshape.report.options import InspectConfig
 from entroshape.runs import RunDirectory
 
@@ -53,7 +53,7 @@ def inspect(config: InspectConfig, console: Console) -> None:
     if config.group > len(groups):
         raise ValueError(f"group must be one of the {len(groups)} of step {step}; got {config.group}")
     rows = groups[config.group - 1]
-    values = [value for row in rows for value in row[config.show]]
+    values = [value for row in rows for value in row.get(config.show, [])]
     if not values:
         raise ValueError(f"show: the rollouts in {run.path} have no {config.show}; choose another quantity")
     scale = Scale(config.show, values)
@@ -75,7 +75,7 @@ class Scale:
 
     def colour(self, value: float) -> tuple[int, int, int] | None:
         """Red, green and blue; ``None`` for 0."""
-        if self._quantity == "entropy":
+        if self._quantity in ("entropy", "weight"):
             return _between(AMOUNT, value / (self._above[-1] if self._above else 1.0))
         if value == 0:
             return None
@@ -94,7 +94,7 @@ class Scale:
     def legend(self, *, coloured: bool) -> Text:
         """The range of the quantity, each end in its colour."""
         ends = [-value for value in (self._below[-1:] + self._below[:1])] + self._above[:1] + self._above[-1:]
-        if self._quantity == "entropy":
+        if self._quantity in ("entropy", "weight"):
             ends = [0.0, *self._above[-1:]]
         text = Text(f"{self._quantity.replace('_', ' ')}: ")
         for place, end in enumerate(dict.fromkeys(ends)):
@@ -119,7 +119,7 @@ def _response(number: int, row: Response, config: InspectConfig, scale: Scale, *
     gated = " gated: all completions of the group have this outcome, no credit"
     text.append(gated if row["gated"] else "", style="dim")
     text.append("\n    ")
-    shown = list(zip(row["tokens"], row[config.show], strict=False))[: config.tokens]
+    shown = list(zip(row["tokens"], row.get(config.show, []), strict=False))[: config.tokens]
     for token, value in shown:
         if coloured:
             text.append(visible(token), style=scale.style(value)).append(" ")
@@ -150,7 +150,7 @@ def _say_more(
         left = len(rows) - config.responses
         console.print(Text(f"and {left} more completions: --responses {len(rows)}", style="dim"))
     following = config.group % groups + 1
-    others = [each for each in ("entropy", "shaped_reward", "advantage") if each != config.show and rows[0][each]]
+    others = [each for each in QUANTITIES if each != config.show and rows[0].get(each)]
     hints = [f"--group {following}", *(f"--show {each}" for each in others), "--list"]
     if len(steps) > 1:
         hints.insert(1, f"--step {steps[0] if step != steps[0] else steps[-1]}")

@@ -11,13 +11,13 @@ import tyro
 from entroshape.arguments import parse_arguments
 from entroshape.checks import check_integer
 
-Quantity = Literal["entropy", "shaped_reward", "advantage"]
+Quantity = Literal["entropy", "weight", "shaped_reward", "advantage"]
 RunArgument = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig:
-    """Show the completions of a group as tokens, coloured by entropy, shaped reward or advantage.
+    """Show the completions of a group as tokens, coloured by entropy, weight, shaped reward or advantage.
 
     This is the credit viewer of report.html for the terminal. Without colour (NO_COLOR, or output to a file), every
     token is followed by its value.

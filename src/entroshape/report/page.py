@@ -10,7 +10,7 @@ from entroshape.report.data import chart_data, page_data
 from entroshape.report.html import CHARTS, compose
 from entroshape.runs import RunDirectory
 
-SCRIPTS = (*CHARTS, "template/plane.js", "template/report.js", "template/credit.js")
+SCRIPTS = (*CHARTS, *(f"template/{name}.js" for name in ("text", "plane", "kinds", "report", "credit")))
 STYLES = ("template/report.css", "template/credit.css")
 
 

@@ -23,7 +23,8 @@ from entroshape.runs.files import environment, held, is_aside, json_line, made_d
 from entroshape.runs.metrics import append_row, check_step, read_rows, truncate_rows
 from entroshape.runs.points import forget_points_after, read_points, write_point
 from entroshape.runs.reading import check_numbers, parse_json, read_yaml
-from entroshape.runs.tables import EVALUATION_SCHEMA, KIND, ROLLOUT_SCHEMA, read_metadata, read_table, write_table
+from entroshape.runs.tables import ALL_ROLLOUT_COLUMNS as COLUMNS
+from entroshape.runs.tables import EVALUATION_SCHEMA, OPTIONAL, read_metadata, read_table, rollout_schema, write_table
 
 
 class RunDirectory:
@@ -202,14 +203,13 @@ class RunDirectory:
     def write_rollouts(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the completions of a step with their credit, one row per completion as in :data:`ROLLOUT_SCHEMA`.
 
-        All rows may also have ``kind``, the kind of each token.
+        All rows may also have columns of :data:`OPTIONAL`, such as ``kind``.
 
         Raises:
             ValueError: a column is missing or unknown, a value has the wrong type or is not finite, or the lists of a
                 completion differ in length.
         """
-        named = any(KIND.name in row for row in rows)
-        write_table(self._table_path("rollouts", step), rows, ROLLOUT_SCHEMA.append(KIND) if named else ROLLOUT_SCHEMA)
+        write_table(self._table_path("rollouts", step), rows, rollout_schema(rows))
 
     def read_rollouts(self, step: int) -> list[dict[str, Any]]:
         """Reads the rows of a step that :meth:`rollout_steps` lists.
@@ -218,8 +218,7 @@ class RunDirectory:
             ValueError: the step has no rollouts, or the file is damaged.
         """
         self._require("rollouts", step)
-        path, columns = self._table_path("rollouts", step), ROLLOUT_SCHEMA.append(KIND)
-        return read_table(path, columns, optional=[KIND.name]).to_pylist()
+        return read_table(self._table_path("rollouts", step), COLUMNS, optional=OPTIONAL.names).to_pylist()
 
     def rollout_steps(self) -> list[int]:
         """The steps with kept rollouts, in order."""

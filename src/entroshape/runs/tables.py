@@ -31,8 +31,17 @@ ROLLOUT_SCHEMA = pa.schema(
 )
 """One row per completion. Lists hold one value per token, or are empty if the method has no such value."""
 
-KIND = pa.field("kind", pa.list_(pa.string()))
-"""An additional column of rollouts, if the task names the kinds of its tokens."""
+OPTIONAL = pa.schema(
+    {
+        "weight": pa.list_(pa.float32()),
+        "kind": pa.list_(pa.string()),
+        "decision": pa.list_(pa.bool_()),
+        "first_error": pa.list_(pa.bool_()),
+    }
+)
+"""Further columns of rollouts: weights, if the method has them, and what the task says about the kinds of tokens."""
+
+ALL_ROLLOUT_COLUMNS = pa.schema([*ROLLOUT_SCHEMA, *OPTIONAL])
 
 EVALUATION_SCHEMA = pa.schema(
     {
@@ -48,6 +57,11 @@ EVALUATION_SCHEMA = pa.schema(
     }
 )
 """One row per completion. The metrics are in the metadata of the same file, so that the two cannot get separated."""
+
+
+def rollout_schema(rows: Sequence[Mapping[str, Any]]) -> pa.Schema:
+    """The columns of these rollouts: those of :data:`ROLLOUT_SCHEMA`, and those of :data:`OPTIONAL` that they have."""
+    return pa.schema([*ROLLOUT_SCHEMA, *(field for field in OPTIONAL if any(field.name in row for row in rows))])
 
 
 def write_table(

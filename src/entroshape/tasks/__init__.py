@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from entroshape.checks import check_integer
 from entroshape.tasks.base import (
     Completion,
+    FirstError,
     RewardFunction,
     Task,
     TokenKinds,
@@ -118,6 +119,7 @@ def _hint(spec: TaskSpec) -> str | None:
 __all__ = [
     "TASKS",
     "Completion",
+    "FirstError",
     "RewardFunction",
     "Task",
     "TokenKinds",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,6 +49,9 @@ class VerdictReward:
 TokenKinds = Callable[[str, Sequence[str]], list[str]]
 """``token_kinds(prompt, tokens)``: the kind of each token of a completion, such as ``"operator"`` or ``"copy"``."""
 
+FirstError = Callable[[str, Sequence[str]], int | None]
+"""``first_error(prompt, tokens)``: the index of the first false token of a completion, or ``None``."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
@@ -87,7 +90,16 @@ class Task:
     token_kinds: TokenKinds | None = None
     """Gives the kinds of a completion's tokens, to sum entropy, weight and advantage by kind. It is called with the
     prompt as the model reads it, and with the tokens as the tokenizer spells them, including special tokens. It returns
-    one short name per token, and must not raise for any tokens. ``None``: the task names no kinds."""
+    one short name per token, at most 64 different ones, and must not raise for any tokens. ``None``: the task names no
+    kinds."""
+
+    decision_kinds: Collection[str] = ()
+    """The kinds at which the policy decides something, to measure how much of the credit falls on them. The other
+    tokens follow from these, such as copies. Empty: the task does not say."""
+
+    first_error: FirstError | None = None
+    """Gives the index of the first false token of a completion: the first one after which it can no longer be a
+    success, or ``None`` if there is none. It is called like ``token_kinds``. ``None``: the task does not say."""
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -102,6 +114,9 @@ class Task:
         if not callable(self.reward) or not hasattr(self.reward, "__name__"):
             raise ValueError(f"reward of task {self.name!r} must be a function with a __name__; got {self.reward!r}")
         check_integer("max_completion_length", self.max_completion_length, minimum=1)
+        for name in ("decision_kinds", "first_error"):
+            if getattr(self, name) and self.token_kinds is None:
+                raise ValueError(f"{name} of task {self.name!r} has no effect without token_kinds")
 
     def verify(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> list[Verdict]:
         """Judges completions: the rewards of :attr:`reward`, with the final answers if the task has them.
@@ -139,6 +154,21 @@ def checked_kinds(kinds: Any, tokens: int) -> list[str]:
         got = f"{len(kinds)} values" if isinstance(kinds, list | tuple) else type(kinds).__name__
         raise ValueError(f"token_kinds must return a list of one text per token, {tokens} of them; got {got}")
     return list(kinds)
+
+
+def checked_first_error(place: Any, tokens: int) -> int | None:
+    """Checks the result of a task's ``first_error`` for ``tokens`` tokens, and returns it.
+
+    Raises:
+        ValueError: the result is neither ``None`` nor the index of a token.
+
+    Example:
+        >>> checked_first_error(1, 2), checked_first_error(None, 2)
+        (1, None)
+    """
+    if place is not None and not (isinstance(place, int) and not isinstance(place, bool) and 0 <= place < tokens):
+        raise ValueError(f"first_error must return None or the index of one of {tokens} tokens; got {place!r}")
+    return place
 
 
 def completion_text(completion: Completion) -> str:

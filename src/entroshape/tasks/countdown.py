@@ -167,6 +167,32 @@ def countdown_reward(
     ]
 
 
+_KIND_OF_TOKEN = {
+    **dict.fromkeys(OPERATORS, "operator"),
+    **{"=": "equals", ",": "pool", ";": "next", EOS: "end"},
+}
+DECISIONS = ("first", "operator", "second", "pool", "end")
+"""The kinds of tokens at which a completion chooses: the next step, and whether to go on or to end. Copies may come in
+any order, but must be those numbers."""
+
+
+def countdown_kinds(prompt: str, tokens: Sequence[str]) -> list[str]:
+    """The kind of each token of a completion. Tokens of invalid completions have kinds too.
+
+    A number is ``second`` after an operator, ``result`` after ``=``, ``copy`` in a restated pool, otherwise ``first``.
+
+    Example:
+        >>> countdown_kinds("3 7 5 2 > 24 :", "3 * 7 = 21 , 5 2 21 ; 21".split())
+        ['first', 'operator', 'second', 'equals', 'result', 'pool', 'copy', 'copy', 'copy', 'next', 'first']
+    """
+    kinds: list[str] = []
+    after = {"operator": "second", "equals": "result", "pool": "copy", "copy": "copy"}
+    for token in tokens:
+        number = after.get(kinds[-1], "first") if kinds else "first"
+        kinds.append(number if token in _NUMBERS else _KIND_OF_TOKEN.get(token, "other"))
+    return kinds
+
+
 @lru_cache(maxsize=1)
 def held_out_problems() -> tuple[Problem, ...]:
     """The 256 test problems. They are always the same, differ in numbers or target, and are never trained on."""
@@ -229,6 +255,8 @@ def load_countdown(*, train_size: int, test_size: int, seed: int) -> Task:
         test=problem_rows("countdown-test", held_out_problems()[:test_size]),
         reward=countdown_reward,
         max_completion_length=MAX_RESPONSE_TOKENS + 3,
+        token_kinds=countdown_kinds,
+        decision_kinds=DECISIONS,
     )
 
 

@@ -220,6 +220,23 @@ def countdown_search_kinds(prompt: str, tokens: Sequence[str]) -> list[str]:
     return kinds
 
 
+DECISIONS = ("first", "operator", "second")
+"""The kinds of tokens at which a completion chooses its next step. All other numbers follow from these."""
+
+
+def countdown_search_first_error(prompt: str, tokens: Sequence[str]) -> int | None:
+    """Index of the first token of a completion that the grammar does not allow there; ``None`` if there is none.
+
+    A completion that gives up, or that was cut, has no false token.
+
+    Example:
+        >>> countdown_search_first_error("5 11 2 7 -> 48 :", "7 + 5 = 13 lo".split())
+        4
+    """
+    *numbers, _, target, _ = prompt.split()
+    return read_response([int(number) for number in numbers], int(target), tokens).first_error
+
+
 def countdown_search_reward(
     prompts: Sequence[Any],
     completions: Sequence[Completion],

@@ -13,10 +13,12 @@ from entroshape.tasks import countdown
 from entroshape.tasks.base import Task
 from entroshape.tasks.countdown import HELD_OUT, HELD_OUT_SEED, INPUTS, Key, check_test_size, problem_rows
 from entroshape.tasks.countdown_search import (
+    DECISIONS,
     MAX_RESPONSE_TOKENS,
     POOL_SIZE,
     Pool,
     actions,
+    countdown_search_first_error,
     countdown_search_kinds,
     countdown_search_reward,
     remaining,
@@ -140,6 +142,8 @@ def load_countdown_search(spec: TaskSpec, *, train_size: int, test_size: int, se
         reward=countdown_search_reward,
         max_completion_length=MAX_RESPONSE_TOKENS,
         token_kinds=countdown_search_kinds,
+        decision_kinds=DECISIONS,
+        first_error=countdown_search_first_error,
     )
 
 

@@ -22,15 +22,16 @@ from rich.progress import (
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from entroshape.engines.decisions import PREFIX
+from entroshape.engines.kind_metrics import TokenMarks, kind_metrics
 from entroshape.engines.trl import StepRecord
 from entroshape.metrics.wording import wording
 from entroshape.models import prompt_text
 from entroshape.runs import RunDirectory
-from entroshape.tasks import TokenKinds
-from entroshape.tasks.base import checked_kinds
+from entroshape.tasks import Task
 from entroshape.terminal import text_column
 from entroshape.training.config import TrainConfig
 from entroshape.training.divergence import DivergedError
+from entroshape.training.token_marks import token_marks
 
 FROM_TRL = {
     "loss": "loss",
@@ -97,7 +98,7 @@ class RunRecorder(TrainerCallback):
         config: the options of the run.
         tokenizer: decodes token ids.
         progress: shows the metrics of each step.
-        token_kinds: the task's function that names the kinds of tokens, if it has one.
+        task: says what kinds of tokens there are, if it names them.
     """
 
     def __init__(
@@ -106,10 +107,10 @@ class RunRecorder(TrainerCallback):
         config: TrainConfig,
         tokenizer: PreTrainedTokenizerBase,
         progress: StepProgress,
-        token_kinds: TokenKinds | None = None,
+        task: Task,
     ) -> None:
         self._run, self._config, self._tokenizer, self._progress = run, config, tokenizer, progress
-        self._token_kinds = token_kinds
+        self._task = task
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
@@ -141,22 +142,28 @@ class RunRecorder(TrainerCallback):
             # Not left to transformers, which takes the time of a file for its age: clocks go back.
             self._run.remove_checkpoints_before_last(2)
 
-    def on_rollouts(self, record: StepRecord) -> None:
-        """Writes the rollouts of a step, with the credit of every token, if this step is kept."""
+    def on_rollouts(self, record: StepRecord) -> dict[str, float]:
+        """Writes the rollouts of a step, with the credit of every token, if this step is kept.
+
+        Returns:
+            The step's metrics by kind of token, if the task names kinds.
+
+        Raises:
+            ValueError: see :func:`~entroshape.training.token_marks.token_marks`.
+        """
         step, every = record.step, self._config.rollouts_every
+        marks = token_marks(record, self._task, self._tokenizer)
         if every and (step == 1 or step % every == 0):
-            self._run.write_rollouts(step, rollout_rows(record, step, self._tokenizer, self._token_kinds))
+            self._run.write_rollouts(step, rollout_rows(record, step, self._tokenizer, marks))
+        return {} if marks is None else kind_metrics(marks, record.credit, record.entropies)
 
 
 def rollout_rows(
-    record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase, token_kinds: TokenKinds | None = None
+    record: StepRecord, step: int, tokenizer: PreTrainedTokenizerBase, marks: TokenMarks | None = None
 ) -> list[dict[str, Any]]:
-    """One row per completion with a reward: tokens, entropy, shaped reward, advantage, outcome, kinds of tokens.
-
-    Raises:
-        ValueError: ``token_kinds`` did not return one string per token.
-    """
+    """One row per completion with a reward: tokens, entropy, weight, shaped reward, advantage, outcome, kinds."""
     rows, credit = [], record.credit.per_token(record.mask)
+    weights = record.credit.weights(record.mask)
     for i, live in enumerate(record.mask):
         if record.rewards[i].isnan():
             continue
@@ -177,7 +184,11 @@ def rollout_rows(
                 "gated": bool(record.credit.gated[i]),
             }
         )
-        if token_kinds is not None:
-            spelt = tokenizer.convert_ids_to_tokens(ids)
-            rows[-1]["kind"] = checked_kinds(token_kinds(rows[-1]["prompt"], spelt), len(ids))
+        if weights is not None:
+            rows[-1]["weight"] = weights[i][live].tolist()
+        if marks is not None:
+            rows[-1]["kind"] = [marks.names[place] for place in marks.kinds[i][live].tolist()]
+            for name, marked in (("decision", marks.decisions), ("first_error", marks.first_errors)):
+                if marked is not None:
+                    rows[-1][name] = marked[i][live].tolist()
     return rows

@@ -110,7 +110,7 @@ def _carried_out(
     mean = EMACallback(config.ema_decay, resume_from=checkpoint) if config.ema_decay else None
     anchor = [AnchorCallback(config.anchor, resume_from=checkpoint)] if config.anchor else []
     with StepProgress(config.steps, console) as progress:
-        recorder = RunRecorder(run, config, tokenizer, progress, task.token_kinds)
+        recorder = RunRecorder(run, config, tokenizer, progress, task)
         trainer = SavingTrainer(
             model,
             task.reward,

@@ -38,7 +38,7 @@ class ShapedGRPOTrainer(SamplingTrainer):
 
     Args:
         args: a :class:`ShapedGRPOConfig`: GRPOConfig's settings, the method, and dynamic sampling.
-        on_rollouts: called on the main process with the :class:`StepRecord` of every sampled batch.
+        on_rollouts: called on the main process with the :class:`StepRecord` of every sampled batch. May return metrics.
         **kwargs: all other arguments of ``trl.GRPOTrainer``.
 
     Raises:
@@ -59,7 +59,7 @@ class ShapedGRPOTrainer(SamplingTrainer):
         reward_funcs: Any = None,
         args: ShapedGRPOConfig | None = None,
         *positional: Any,
-        on_rollouts: Callable[[StepRecord], None] | None = None,
+        on_rollouts: Callable[[StepRecord], Mapping[str, float] | None] | None = None,
         **kwargs: Any,
     ) -> None:
         args = args or ShapedGRPOConfig("entroshape-output")
@@ -226,7 +226,7 @@ class ShapedGRPOTrainer(SamplingTrainer):
         self._note(credit_metrics(credit, mask=batch.mask, group=batch.group, entropies=entropies))
         compat.relog(self._logs, batch, credit, self.reward_func_names)
         if self._on_rollouts is not None and self.accelerator.is_main_process:
-            self._on_rollouts(batch.record(credit, step=self._steps_begun, update=update))
+            self._note(self._on_rollouts(batch.record(credit, step=self._steps_begun, update=update)) or {})
 
     def _note(self, figures: Mapping[str, float], prefix: str = PREFIX) -> None:
         for name, value in figures.items():

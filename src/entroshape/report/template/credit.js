@@ -8,6 +8,7 @@
   const PAGE = 200; // columns at a time, so that long completions stay quick to draw and to scroll
   const QUANTITIES = {
     entropy: { label: "Entropy", key: "e", unit: "nats" },
+    weight: { label: "Weight", key: "w", unit: "" },
     shaped_reward: { label: "Shaped reward", key: "r", unit: "" },
     advantage: { label: "Advantage", key: "a", unit: "" },
   };
@@ -51,28 +52,13 @@
   /** The colour of a value: the hue shows its sign, the depth its place among the values of that sign. */
   function colour(name, value) {
     const { below, above } = limits[name];
-    if (name === "entropy") return theme.amount(Math.min(1, value / (above ?? [0, 1])[1]));
+    if (name === "entropy" || name === "weight") return theme.amount(Math.min(1, value / (above ?? [0, 1])[1]));
     if (value === 0) return theme.card;
     const [low, high] = (value > 0 ? above : below) ?? [value, value];
     const place = high > low ? Math.max(0, Math.min(1, (value - low) / (high - low))) : 0.6;
     return value > 0 ? theme.above(0.2 + 0.8 * place) : theme.below(0.2 + 0.8 * (1 - place));
   }
 
-  const luminance = (text) => {
-    const { r, g, b } = d3.rgb(text);
-    const [x, y, z] = [r, g, b].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const inkOn = (text) => ((luminance(text) + 0.05) ** 2 > 0.0525 ? "#000000" : "#ffffff");
-
-  // Characters that are invisible or change the text direction are made visible; line ends and tabs stay as they are.
-  const escaped = (text) => text
-    .replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))
-    // Joiners shape emoji and scripts. By themselves they are invisible.
-    .replace(/^[\u200c\u200d]+$|[\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (text) => [...text].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""));
-  // In a token, so are line ends, tabs, and spaces at its ends.
-  const visible = (text) => text === "" ? "∅" : escaped(text
-    .replace(/\r\n|\n/g, "⏎").replace(/\t/g, "⇥").replace(/^ +| +$/g, (spaces) => "·".repeat(spaces.length)));
   const tokenOf = (response, column) => data.tokens[response.tokens[column]];
   const outcome = ({ success, gated }) => (gated ? ["gated", "gated", "○"] : success ? ["success", "success", "✓"] : ["failure", "failure", "✗"]);
 
@@ -98,6 +84,7 @@
     at("tokens").replaceChildren(table);
     drawPager(from, to);
     mark(false);
+    viewer.dispatchEvent(new CustomEvent("drawn", { detail: { step: state.step } }));
   }
 
   function cellOf(response, row, column) {
@@ -107,6 +94,8 @@
     const cell = element("td", { tabIndex: -1 }, element("bdi", {}, text));
     cell.dataset.row = row;
     cell.dataset.column = column;
+    if (response.kinds) cell.dataset.kind = response.kinds[column];
+    if (response.first_error === column) cell.classList.add("first-error");
     if (value !== null) {
       cell.style.background = colour(state.quantity, value);
       cell.style.color = inkOn(cell.style.background);
@@ -126,7 +115,7 @@
   function drawScale() {
     const { label, unit } = QUANTITIES[state.quantity];
     const { below, above } = limits[state.quantity];
-    const ends = state.quantity === "entropy" ? [0, (above ?? [0, 1])[1]] : d3.extent([0, ...(below ?? []), ...(above ?? [])]);
+    const ends = state.quantity === "entropy" || state.quantity === "weight" ? [0, (above ?? [0, 1])[1]] : d3.extent([0, ...(below ?? []), ...(above ?? [])]);
     if (ends[0] === ends[1]) { at("scale").replaceChildren(`${label}: 0 everywhere`); return; }
     at("scale").replaceChildren(Plot.legend({
       width: 250, height: 44, marginLeft: 12, marginRight: 12, ticks: 4, label: `${label}${unit ? `, ${unit}` : ""} (98 % of the group)`,
@@ -152,7 +141,8 @@
     const response = responses()[state.row];
     if (!response || state.column >= response.tokens.length) { at("token").replaceChildren(); at("column").replaceChildren(); return; }
     const [text, id] = tokenOf(response, state.column);
-    const facts = [["token", visible(text)], ...(id < 0 ? [] : [["id", String(id)]]), ["position", `${state.column + 1} of ${response.tokens.length}, completion ${state.row + 1}`]];
+    const kind = response.kinds ? [["kind", visible(data.kinds[response.kinds[state.column]]) + (response.first_error === state.column ? " (first false token)" : "")]] : [];
+    const facts = [["token", visible(text)], ...kind, ...(id < 0 ? [] : [["id", String(id)]]), ["position", `${state.column + 1} of ${response.tokens.length}, completion ${state.row + 1}`]];
     for (const name of present) {
       const value = valueOf(response, name, state.column);
       if (value !== null) facts.push([QUANTITIES[name].label.toLowerCase(), `${number(value)} ${QUANTITIES[name].unit}`.trim()]);

@@ -45,6 +45,13 @@
       { title: "Spread of the shaped rewards", note: "Standard deviation within successes and within failures: how strongly the method distinguishes tokens, or completions, with the same outcome.",
         from0: true, series: { shaped_spread: ["spread", GREEN] } },
     ],
+    kinds: [
+      { title: "Credit on decisions", note: "Share of the bonus of successes and of the penalty of failures that falls on tokens at which the policy decides. Dashed: the share of tokens, which equal weights would give.",
+        from0: true, series: { bonus_on_decisions: ["bonus", BLUE], penalty_on_decisions: ["penalty", VERMILLION], decisions_in_successes: ["tokens of successes", BLUE, "dashed"], decisions_in_failures: ["tokens of failures", VERMILLION, "dashed"] } },
+      { title: "Penalty on the first false token", note: "Share of the penalty of failures that falls on the first false token of each. Dashed: its share of the tokens, which equal weights would give.",
+        from0: true, series: { penalty_on_first_error: ["penalty", VERMILLION], first_error_share: ["tokens", GRAY, "dashed"] } },
+      ...kindCharts(Object.keys(data.metrics), [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, GRAY]),
+    ],
     updates: [
       { title: "Clipped tokens", note: "Share of importance ratios that the surrogate clips at its lower and upper bound.",
         from0: true, series: { clip_low: ["low", BLUE], clip_high: ["high", VERMILLION] } },
