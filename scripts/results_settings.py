@@ -69,24 +69,21 @@ SMALL_RUN = [
     "--parallel=2",
 ]
 
-LONG_CHAIN = [
+LONG_CHAIN = ["dapo", "gtpo", "gtpo_uniform", "gtpo_random", "opo", "dapo:aggregation=sequence_mean"]
+"""GTPO differs from DAPO in its entropy weights, in its baseline over tokens, and in what follows for long, cut
+failures. Each arm has one of these: the baseline alone (``gtpo_uniform``), weights of other tokens (``gtpo_random``), a
+length-weighted baseline without the standard deviation (``opo``), and DAPO with a mean per completion."""
+
+LONG_CHAIN_MORE = [
     "dapo",
-    "gtpo",
-    "gtpo_uniform",
-    "gtpo_random",
-    "opo",
-    "grpo_s",
-    "grpo_s_uniform",
-    "dapo:aggregation=sequence_mean",
     "dapo:overlong={kind: soft, max_length: 160, cache: 32}",
     "dapo:mask_truncated_completions=true",
+    "grpo_s",
+    "grpo_s_uniform",
     "gtpo_surprisal",
     "gtpo:failure_signal=direct",
 ]
-"""GTPO differs from DAPO in its entropy weights, in its baseline over tokens, and in what follows for long, cut
-failures. Each arm has one of these: the baseline alone (``gtpo_uniform``), weights of other tokens (``gtpo_random``), a
-length-weighted baseline without the standard deviation (``opo``), DAPO with a mean per completion, with a punishment of
-long completions, and with cut ones left out."""
+"""DAPO with a punishment of long completions, and with cut ones left out; GRPO-S and its control; other weights."""
 
 SHORT = ["dapo", "gtpo", "gtpo_uniform", "gtpo_random", "gtpo_surprisal", "grpo_s", "grpo_s_uniform", "opo", "grpo"]
 
@@ -95,8 +92,7 @@ FRONTIER = [
     "--old-logprobs=sampler",
     "--dynamic-sampling=False",  # all arms sample the same number of completions
     "--ema-decay=0.98",
-    "--eval-temperatures=0,0.4,0.7,1.0",
-    "--eval-mixtures=0.5,0.7",
+    "--eval-temperatures=0,0.7,1.0",
     "--threads=1",
 ]
 
@@ -168,8 +164,21 @@ SETTINGS = {
         first_seed=1000,
         primary="above-hull@32",
     ),
+    "search-hard-more": Setting(
+        arms=LONG_CHAIN_MORE,
+        options=[
+            "--task=countdown_search?level=hard",
+            "--steps=100",
+            "--eval-every=50",
+            "--eval-problems=128",
+            *FRONTIER,
+        ],
+        seeds=10,
+        first_seed=1600,
+        primary="above-hull@32",
+    ),
     "search-middle": Setting(
-        arms=LONG_CHAIN[:7],
+        arms=LONG_CHAIN,
         options=[
             "--task=countdown_search?level=middle",
             "--steps=100",
