@@ -2,6 +2,7 @@
 
     python benchmarks/train_memory.py --steps 2000 --output train-memory          # a small model's steps, 10 minutes
     python benchmarks/train_memory.py --steps 2000 --output train-memory --show   # figures of what is there
+    python benchmarks/train_memory.py --steps 2000 --output train-memory --show --write   # also into the page
 
 The run is a plain `entroshape train` in a process of its own; after every step its resident memory is read from
 /proc (Linux only) and appended to `memory.csv` in the output directory. Stopped at any time, the same command resumes
@@ -16,6 +17,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from side_by_side import table, write
 
 SMALL = ["--prompts-per-step=2", "--num-generations=4", "--eval-problems=2", "--eval-samples=2", "--device=cpu"]
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -76,10 +79,16 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--show", action="store_true", help="show the figures and train nothing")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md")
     arguments, options = parser.parse_known_args()
     status = 0 if arguments.show else run(arguments.output, arguments.steps, options or SMALL)
-    for first, last, middle, slope in windows(arguments.output):
-        print(f"steps {first:5d} to {last:5d}: {middle:7.1f} MB, {1000 * slope:+8.2f} kB per step")
+    figures = windows(arguments.output)
+    rows = [[f"{a} to {b}", f"{middle:.0f} MB", f"{1000 * slope:+.0f} kB per step"] for a, b, middle, slope in figures]
+    lines = table(["steps", "resident memory, median", "growth"], rows)
+    if arguments.write:
+        write("train memory", lines, {"windows": figures})
+    else:
+        print("\n".join(lines))
     return status
 
 
