@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from entroshape.checks import check_integer, check_number
 from entroshape.credit.entropy import logprob_and_entropy
+from entroshape.sampling.attention import one_query_attention
 from entroshape.sampling.cache import empty_cache
 from entroshape.sampling.draws import RowNumbers, draw
 from entroshape.sampling.support import bare_model
@@ -85,7 +86,7 @@ def sample_tokens(
     if not prompts or not all(prompts):
         raise ValueError("prompts must hold at least one token each; got none")
     model = bare_model(model)
-    with evaluation_mode(model), torch.inference_mode():
+    with evaluation_mode(model), one_query_attention(model), torch.inference_mode():
         batch = _Batch(model, prompts, max_new_tokens)
         numbers = RowNumbers(seed, range(first_row, first_row + len(prompts)), batch.device)
         record = _Record(len(prompts), max_new_tokens, temperature, torch.tensor(sorted(ends), device=batch.device))
