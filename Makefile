@@ -55,7 +55,7 @@ results: $(VENV)/.test ## Train what docs/results.md lacks, then write its table
 	$(BIN)/python scripts/results.py
 
 bench: $(VENV)/.test ## Measure time and memory, then write docs/performance.md (15 minutes on 2 cores)
-	set -e; for name in startup shaping entropy step growth memory; do $(BIN)/python benchmarks/$$name.py; done
+	set -e; for name in startup shaping entropy sampling step growth memory; do $(BIN)/python benchmarks/$$name.py; done
 
 clean: ## Remove the environment and caches, not your runs
 	rm -rf $(VENV) $(VENV_VERL) $(VENV_VLLM) .pytest_cache .mypy_cache .ruff_cache .hypothesis

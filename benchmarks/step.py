@@ -2,8 +2,9 @@
 
     python benchmarks/step.py
 
-All variants start from the same weights and seeds. The learning rate is 1e-9, so that all of them sample the same
-tokens and make the same number of optimizer updates. Dynamic sampling is off, because TRL does not have it.
+All variants start from the same weights and seeds. The learning rate is 1e-9, so that all of them make the same number
+of optimizer updates, and each samples the same tokens in every turn (TRL other ones than ours, of nearly the same
+number). Dynamic sampling is off, because TRL does not have it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import GRPOConfig, GRPOTrainer
 
+from entroshape.assets import bundled_model_of
 from entroshape.engines.trl import ShapedGRPOConfig, ShapedGRPOTrainer
 from entroshape.engines.trl.speed import by_length
 from entroshape.models import load_model
@@ -46,25 +49,35 @@ VARIANTS: dict[str, tuple[str | None, dict[str, Any]]] = {
 class StopWatch(TrainerCallback):
     """Measures from the first step to the end of the last, without the setup and teardown of ``train``."""
 
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+
     def on_train_begin(self, *_: Any, **__: Any) -> None:
         """Starts the clock before the first step."""
-        self._start = time.perf_counter()
+        self._start = self._clock()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Stops the clock after the last step."""
-        self.seconds = time.perf_counter() - self._start
+        self.seconds = self._clock() - self._start
 
 
 class Run:
     """Trains a few steps, always from the same weights."""
 
-    def __init__(self, method: str | None, options: dict[str, Any], steps: int, task: Any) -> None:
-        self._made = (method, options, steps, task)
+    def __init__(
+        self,
+        method: str | None,
+        options: dict[str, Any],
+        steps: int,
+        task: Any,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._made, self._clock = (method, options, steps, task), clock
 
     def seconds(self) -> tuple[float, int]:
-        """Wall-clock seconds per step, and the number of tokens sampled."""
+        """Seconds per step, and the number of tokens sampled."""
         method, options, steps, task = self._made
-        model, tokenizer = load_model("countdown-tiny")
+        model, tokenizer = load_model(bundled_model_of(task.name))
         settings = {
             "output_dir": tempfile.mkdtemp(),
             "use_cpu": not torch.cuda.is_available(),
@@ -97,7 +110,7 @@ class Run:
             args = ShapedGRPOConfig(method=method, dynamic_sampling=False, **settings)
             trainer = ShapedGRPOTrainer(args=args, **common)
         trainer.remove_callback(PrinterCallback)
-        watch = StopWatch()
+        watch = StopWatch(self._clock)
         trainer.add_callback(watch)
         trainer.train()
         return watch.seconds / steps, int(trainer.state.num_input_tokens_seen)

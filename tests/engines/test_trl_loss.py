@@ -57,7 +57,11 @@ def test_forking_restricts_the_loss_and_its_token_count(tmp_path):
     (batch,) = trainer.micro_batches
     kept = batch["tool_mask"] * batch["completion_mask"]
     total = int(batch["completion_mask"].sum())
-    assert int(kept.sum()) == int(batch["num_items_in_batch"]) == -(-total // 5)
+    # First tokens of a group have the same entropy, so more than a fifth may reach the bound.
+    bound = record.entropies[record.mask].topk(-(-total // 5)).values.min()
+    reached = int((record.entropies[record.mask] >= bound).sum())
+    assert int(kept.sum()) == int(batch["num_items_in_batch"]) == reached
+    assert total / 5 <= reached < total / 4
     kept = record.credit.loss_mask
     assert record.entropies[kept].min() >= record.entropies[record.mask & ~kept].max()
 
