@@ -127,7 +127,10 @@ class _Batch:
         if self._padded:
             places = torch.arange(self._width + max_new_tokens, device=self.device)
             self._mask = (places >= (self._width - self._lengths)[:, None]).long()
-        self._last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(type(model).forward).parameters else {}
+        parameters = inspect.signature(
+            type(model).forward
+        ).parameters  # training may have replaced that of the instance
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
     def read(self) -> Tensor:
         """Reads the prompts; returns the logits ``[B, V]`` of the first token of each row."""
