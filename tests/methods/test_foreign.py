@@ -135,7 +135,7 @@ def test_name_and_options_build_the_same_method_again(module, install):
 
 def test_an_entry_point_is_a_name_and_its_module_is_imported_only_when_the_name_is_used(module, install):
     install("theirs", scaled=f"{module}:Scaled", broken="no_such_module:Nothing")
-    assert method_names() == [*METHODS, "broken", "scaled"]
+    assert method_names() == [*METHODS, "sum", "broken", "scaled"]
     build_method("gtpo")
     with pytest.raises(ValueError, match=r"method must be one of .*scaled"):
         build_method("nothing")
@@ -222,7 +222,8 @@ def test_an_entry_point_whose_name_no_command_line_could_hold_is_refused(module,
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("gpto", "gtpo"), ("GRPO", "grpo"), ("grpos", "grpo_s"), ("dapo_fork", "dapo_forking")]
+    ("name", "near"),
+    [("gpto", "gtpo"), ("summ", "sum"), ("GRPO", "grpo"), ("grpos", "grpo_s"), ("dapo_fork", "dapo_forking")],
 )
 def test_a_typo_in_a_name_is_answered_with_the_nearest_one(name, near):
     with pytest.raises(ValueError, match=rf"got '{name}': did you mean {near}\?"):

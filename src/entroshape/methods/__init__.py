@@ -18,6 +18,7 @@ from entroshape.methods.grpo import GRPO
 from entroshape.methods.grpo_s import GRPOS
 from entroshape.methods.gtpo import GTPO
 from entroshape.methods.opo import OPO
+from entroshape.methods.sum import Sum, Term, terms_from_options, terms_to_options
 from entroshape.names import did_you_mean
 
 METHODS: dict[str, type[Method]] = {
@@ -27,12 +28,15 @@ METHODS: dict[str, type[Method]] = {
         *(GTPOUniform, GTPORandom, GTPOSurprisal, GRPOSUniform, GRPOSRandom),
     )
 }
-"""The built-in methods by name. A new one needs a new file and an entry here; :func:`method_class` finds others."""
+"""The methods of the package by name; all options have defaults. A new one needs a new file and an entry here."""
+
+BUILT_IN: dict[str, type[Method]] = {**METHODS, Sum.name: Sum}
+"""All names that no other package may use: the methods, and their composition. :func:`method_class` finds the rest."""
 
 
 def method_names() -> list[str]:
     """All names that :func:`build_method` takes, besides ``module:Class``: the built-in and the installed methods."""
-    return [*METHODS, *(name for name in installed_names() if name not in METHODS)]
+    return [*BUILT_IN, *(name for name in installed_names() if name not in BUILT_IN)]
 
 
 def method_class(name: str) -> type[Method]:
@@ -52,7 +56,7 @@ def method_class(name: str) -> type[Method]:
         Traceback (most recent call last):
         ValueError: method must be one of gtpo, ..., or module:Class; got 'gpto': did you mean gtpo?
     """
-    found = foreign_class(name, METHODS) or METHODS.get(name)
+    found = foreign_class(name, BUILT_IN) or BUILT_IN.get(name)
     if found is None:
         near = did_you_mean(name, method_names())
         raise ValueError(f"method must be one of {', '.join(method_names())}, or module:Class; got {name!r}{near}")
@@ -87,7 +91,7 @@ def nearest_option(name: str, option: str, further: Iterable[str] = ()) -> str:
         >>> nearest_option("grpo_s", "alpha2"), nearest_option("gtpo", "alfa2")
         (': did you mean beta2?', ': did you mean alpha2?')
     """
-    elsewhere = {each.metadata.get("role") for cls in METHODS.values() for each in fields(cls) if each.name == option}
+    elsewhere = {each.metadata.get("role") for cls in BUILT_IN.values() for each in fields(cls) if each.name == option}
     own = fields(method_class(name))
     same = [each.name for each in own if each.metadata.get("role") in elsewhere - {None}]
     return f": did you mean {same[0]}?" if same else did_you_mean(option, [*option_names(name), *further])
@@ -117,10 +121,12 @@ def build_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
     given = dict(options or {})
     if isinstance(given.get("overlong"), Mapping):
         given["overlong"] = overlong_from_options(given["overlong"])
-    if METHODS.get(name) is not cls:
+    if BUILT_IN.get(name) is not cls:
         return foreign_method(cls, name, given)
     if isinstance(given.get("entropy_clip"), list):
         given["entropy_clip"] = tuple(given["entropy_clip"])
+    if cls is Sum and "terms" in given:
+        given["terms"] = terms_from_options(given["terms"], build_method)
     return cls(**given)
 
 
@@ -132,7 +138,7 @@ def method_name(method: Method) -> str:
         'grpo'
     """
     cls = type(method)
-    return cls.name if METHODS.get(getattr(cls, "name", "")) is cls else foreign_name(cls)
+    return cls.name if BUILT_IN.get(getattr(cls, "name", "")) is cls else foreign_name(cls)
 
 
 def success_threshold(name: str, options: Mapping[str, Any]) -> float:
@@ -145,7 +151,7 @@ def success_threshold(name: str, options: Mapping[str, Any]) -> float:
         >>> success_threshold("my_module:MyMethod", {"success_threshold": 0.8})
         0.8
     """
-    threshold = options.get("success_threshold", METHODS.get(name, Method).success_threshold)
+    threshold = options.get("success_threshold", BUILT_IN.get(name, Method).success_threshold)
     check_number("success_threshold", threshold, minimum=-MAX_REWARD, maximum=MAX_REWARD)
     return float(threshold)
 
@@ -160,10 +166,13 @@ def method_options(method: Method) -> dict[str, Any]:
     options = {field.name: getattr(method, field.name) for field in fields(method) if field.init}
     if options["overlong"] is not None:
         options["overlong"] = overlong_to_options(options["overlong"])
+    if isinstance(method, Sum):
+        options["terms"] = terms_to_options(method.terms, lambda each: (method_name(each), method_options(each)))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
 
 
 __all__ = [
+    "BUILT_IN",
     "DAPO",
     "GRPO",
     "GRPOS",
@@ -178,6 +187,8 @@ __all__ = [
     "GTPOSurprisal",
     "GTPOUniform",
     "Method",
+    "Sum",
+    "Term",
     "build_method",
     "method_class",
     "method_name",

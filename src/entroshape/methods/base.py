@@ -118,6 +118,9 @@ class Method(ABC):
     """Whether the method, as published, replaces one-outcome groups with groups of fresh prompts. It is the default of
     the engines."""
 
+    selects_tokens: ClassVar[bool] = False
+    """Whether the method may leave tokens of a completion out of the loss."""
+
     success_threshold: float = 0.5
     """A completion is a success if its raw reward is above this threshold, unless ``Rollouts.success`` is given."""
 

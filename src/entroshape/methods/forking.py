@@ -32,6 +32,7 @@ class ForkingTokens(DAPO):
     """
 
     name: ClassVar[str] = "dapo_forking"
+    selects_tokens: ClassVar[bool] = True
 
     quantile: float = 0.2
     """Share of the batch's tokens that the loss includes. Tokens that tie with the last of them are included too."""
