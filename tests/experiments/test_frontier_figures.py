@@ -5,9 +5,7 @@ from frontier_records import compared, planted, record
 
 from entroshape.experiments import Comparison, parse_arms
 from entroshape.experiments.frontier import (
-    frontier_metrics,
     is_frontier_metric,
-    primary_value,
     summarize_frontier,
 )
 from entroshape.metrics.margins import SplitHull, above_hull
@@ -30,7 +28,6 @@ def figures_of(comparison, arm):
 
 def test_every_arm_gets_its_figures_in_order(comparison):
     assert list(figures_of(comparison, "gtpo")) == PLAIN
-    assert frontier_metrics(comparison) == PLAIN
 
 
 def test_a_planted_gain_is_found_with_an_interval_that_excludes_0_and_no_gain_is_not(comparison):
@@ -81,15 +78,6 @@ def test_old_records_without_points_and_points_of_one_temperature_have_no_figure
 
 def test_with_few_samples_the_figures_are_those_of_all_samples():
     assert "above-hull@8" in figures_of(compared({"dapo": 0.0, "gtpo": 0.1}, seeds=1, samples=8), "gtpo")
-
-
-def test_the_primary_value_is_a_figure_of_the_frontier_or_a_plain_metric(comparison):
-    assert set(primary_value(comparison, "above-hull@32")) == {"gtpo", "grpo"}
-    assert set(primary_value(comparison, "greedy")) == {"dapo", "gtpo", "grpo"}
-    assert primary_value(comparison, "mean@32") == {arm: {0: 0.3, 1: 0.3, 2: 0.3} for arm in ("dapo", "gtpo", "grpo")}
-    with pytest.raises(ValueError, match=r"primary must be one of mean@32, .*above-hull@16, .*; got 'above-hull@64'"):
-        primary_value(comparison, "above-hull@64")
-    assert primary_value(replace(comparison, records=[]), "above-hull@64") == {}
 
 
 def test_names_of_figures():

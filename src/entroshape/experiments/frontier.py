@@ -93,32 +93,6 @@ def is_frontier_metric(name: str) -> bool:
     return bool(METRIC.fullmatch(name) or GREEDY.fullmatch(name))
 
 
-def primary_value(comparison: Comparison, name: str) -> dict[str, dict[int, float]]:
-    """The values of a metric by arm and seed: a figure beyond the hull, or a plain metric such as ``mean@32``.
-
-    Arms without a value are left out, such as the baseline for figures beyond its own hull.
-
-    Raises:
-        ValueError: the comparison has runs, and none has the metric; the message lists those that there are.
-    """
-    if is_frontier_metric(name):
-        every = {each.arm: each.figures for each in summarize_frontier(comparison)}
-        values = {arm: figures[name].values for arm, figures in every.items() if name in figures}
-    else:
-        values = {arm.name: comparison.values(arm.name, name) for arm in comparison.arms}
-    values = {arm: own for arm, own in values.items() if own}
-    if comparison.records and not values:
-        there = [*comparison.metrics(), *frontier_metrics(comparison)]
-        raise ValueError(f"primary must be one of {', '.join(there)}; got {name!r}")
-    return values
-
-
-def frontier_metrics(comparison: Comparison) -> list[str]:
-    """The names of all figures beyond the hull that an arm of the comparison has, in the order of the tables."""
-    names = {name for each in summarize_frontier(comparison) for name in each.figures}
-    return in_frontier_order(names)
-
-
 def record_points(record: Mapping[str, Any]) -> Points:
     """The points of a record; none for records that were written before points were kept."""
     return tuple(EvaluationPoint.from_dict(point) for point in record.get("points", []))

@@ -32,7 +32,8 @@ def frontier_data(comparison: Comparison) -> dict[str, Any] | None:
     if table is None:
         return None
     summaries = summarize_frontier(comparison)
-    names = [name for name in _forest_metrics(summaries) if not name.startswith("area")]
+    primary = comparison.declared.primary if comparison.declared else None
+    names = [name for name in _forest_metrics(summaries, primary) if not name.startswith("area")]
     return {
         "plane": _plane(comparison),
         "table": asdict(table),
@@ -42,10 +43,11 @@ def frontier_data(comparison: Comparison) -> dict[str, Any] | None:
     }
 
 
-def _forest_metrics(summaries: Sequence[ArmFrontier]) -> list[str]:
-    """The figures of the last weights, in their order."""
-    names = {name for each in summaries for name in each.figures}
-    return [name for name in in_frontier_order(names) if not name.partition("@")[0].endswith(("-ema", "-mix"))]
+def _forest_metrics(summaries: Sequence[ArmFrontier], primary: str | None) -> list[str]:
+    """The primary metric if it is among the figures, and those of the last weights in their order."""
+    names = in_frontier_order({name for each in summaries for name in each.figures})
+    plain = [name for name in names if not name.partition("@")[0].endswith(("-ema", "-mix")) and name != primary]
+    return [*([primary] if primary in names else []), *plain]
 
 
 def _axis(name: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from entroshape.experiments.frontier import ArmFrontier, FrontierFigure, record_points, summarize_frontier
+from entroshape.experiments.primary import exploratory_arms
 from entroshape.experiments.results import Comparison
 from entroshape.experiments.statistics import spread
 from entroshape.metrics.points import choice_half, report_half
@@ -62,6 +63,7 @@ def frontier_text(comparison: Comparison) -> FrontierText | None:
     plain = [name for name in comparison.metrics() if name.startswith("mean@") or name == f"pass@{most}"]
     kinds = [*(f"above-hull{{}}@{k}" for k in tries), f"mean-above-hull{{}}@{most}", f"area-beyond-hull{{}}@{most}"]
     rows = []
+    later = exploratory_arms(comparison)
     for each in summaries:
         for suffix, words in WEIGHTS.items():
             figures = [each.figures.get(kind.format(suffix)) for kind in [*kinds, "greedy{}"]]
@@ -72,6 +74,7 @@ def frontier_text(comparison: Comparison) -> FrontierText | None:
         if any(wide):
             rows.append(_row(each, "all weights *", [Cell(text="")] * len(plain), [*wide, None, None, None]))
     columns = [*(wording(name).label for name in plain), *(wording(kind.format("")).label for kind in kinds), "Greedy"]
+    rows = [replace(row, arm=f"{row.arm} (exploratory)") if row.arm in later else row for row in rows]
     return FrontierText(columns=columns, rows=rows, notes=_notes(comparison, rows, summaries))
 
 

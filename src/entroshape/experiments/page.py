@@ -78,6 +78,7 @@ def page_data(comparison: Comparison) -> dict[str, Any]:
         # All arms start from the same weights and share the evaluation before training.
         "before": _texts(summaries[0].before) if summaries else {},
         "metrics": [{"name": name, "label": wording(name).label, "share": wording(name).share} for name in metrics],
+        "primary": comparison.declared.primary if comparison.declared else None,
         "beyond": {name: beyond[name] for name in ("metrics", "plane", "table")},
         "charts": _charts(held_out),
         "arms": [

@@ -37,7 +37,7 @@
   // --- forest plot --------------------------------------------------------------------------------------------------
 
   const compared = [...data.beyond.metrics, ...data.metrics];
-  let metric = compared[0];
+  let metric = compared.find(({ name }) => name === data.primary) ?? compared[0];
 
   function fillMetrics() {
     document.getElementById("metrics").append(...compared.map((each) => {
