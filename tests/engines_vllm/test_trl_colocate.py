@@ -7,6 +7,7 @@ import pytest
 import torch
 from untied import write_untied_model
 
+pytestmark = pytest.mark.slow
 vllm = pytest.importorskip("vllm", reason="vLLM is not installed")
 
 from entroshape import logprob_and_entropy  # noqa: E402

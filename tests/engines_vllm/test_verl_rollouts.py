@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from untied import write_untied_model
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLLOUT = "actor_rollout_ref.rollout"
 OVER_THE_RECIPE = [

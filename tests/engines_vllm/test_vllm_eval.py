@@ -10,6 +10,8 @@ from entroshape.evaluation.vllm_sampler import VLLMSampler
 from entroshape.models import load_model
 from entroshape.tasks import load_task
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):

@@ -60,6 +60,25 @@ def test_a_method_that_weighs_nothing_has_no_weights(method):
     assert method.assign(rollouts).weights(rollouts.mask) is None
 
 
+@pytest.mark.parametrize("method", [GTPO(), GRPO()])
+def test_taking_completions_and_spreading_over_tokens_commute(method):
+    rollouts = Rollouts(
+        rewards=torch.tensor([1.0, 0.0, 1.0, 0.0]),
+        entropies=torch.arange(1.0, 13.0).reshape(4, 3),
+        mask=torch.ones(4, 3),
+        group=torch.tensor([0, 0, 1, 1]),
+    )
+    credit, rows = method.assign(rollouts), slice(1, 3)
+    taken = credit.taken(rows, 2)
+    assert taken.advantages.ndim == credit.advantages.ndim
+    expected = credit.per_token(rollouts.mask)
+    found = taken.per_token(rollouts.mask[rows, :2])
+    for name in ("shaped_rewards", "advantages", "loss_mask"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)[rows, :2])
+    for name in ("success", "gated"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)[rows])
+
+
 @pytest.mark.parametrize("mask", [torch.ones(2), torch.ones(3, 2), torch.ones(2, 3)])
 def test_a_mask_that_does_not_align_with_the_credit_is_refused(mask):
     rollouts = Rollouts(

@@ -95,6 +95,11 @@ class Credit:
 
         return replace(self, shaped_rewards=spread(self.shaped_rewards), advantages=spread(self.advantages))
 
+    def taken(self, rows: slice, width: int) -> Credit:
+        """The credit of some of the completions, without positions from ``width`` on. ``[B]`` stays ``[B]``."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value[(rows, slice(width))[: value.ndim]] for name, value in tensors.items()})
+
 
 def option(role: str, *, default: Any) -> Any:
     """A field of a method's dataclass that has the same role as options with other names in other methods.

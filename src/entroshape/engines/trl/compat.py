@@ -217,12 +217,11 @@ def hand_over(output: dict[str, Any], batch: SampledBatch, credit: Credit, mine:
         credit: the credit of all ranks.
         mine: this rank's rows.
     """
-    width = output["completion_ids"].shape[1]
-    advantages = credit.advantages[mine]
-    # TRL takes both shapes: with [B] it logs the share of clipped completions, with [B, T] that of clipped tokens.
-    output["advantages"] = advantages[:, :width] if advantages.ndim == 2 else advantages
+    own = credit.taken(mine, output["completion_ids"].shape[1])
+    # TRL takes [B] and [B, T]: with [B] it logs the share of clipped completions, with [B, T] that of clipped tokens.
+    output["advantages"] = own.advantages
     if not torch.equal(credit.loss_mask, batch.mask):
-        output["tool_mask"] = credit.loss_mask[mine][:, :width].to(output["completion_mask"].dtype)
+        output["tool_mask"] = own.loss_mask.to(output["completion_mask"].dtype)
     output["num_items_in_batch"] = credit.loss_mask.sum()
     output[SHAPED] = torch.ones((), device=credit.advantages.device)
     for name in ("entropies", "sampled_logprobs", "sampled_tokens", "cut"):
