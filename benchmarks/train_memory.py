@@ -4,9 +4,9 @@
     python benchmarks/train_memory.py --steps 2000 --output train-memory --show   # figures of what is there
     python benchmarks/train_memory.py --steps 2000 --output train-memory --show --write   # also into the page
 
-The run is a plain `entroshape train` in a process of its own; after every step its resident memory is read from
-/proc (Linux only) and appended to `memory.csv` in the output directory. Stopped at any time, the same command resumes
-the run; the process that resumes it starts with a fresh heap, so every row names its process.
+The run is a plain `entroshape train` in a separate process. After every step, its resident memory is read from /proc
+(Linux only) and appended to `memory.csv` in the output directory. You can stop it at any time; the same command resumes
+the run. The process that resumes it starts with a fresh heap, so every row names its process.
 """
 
 from __future__ import annotations

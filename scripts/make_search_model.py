@@ -2,9 +2,9 @@
 
     python scripts/make_search_model.py --output src/entroshape/assets/countdown-search --seed 0
 
-On one CPU thread, so that the same seed gives the same weights. It learns to write valid searches, to notice a hit and
-to go back, but hardly where to look: that is left to reinforcement learning. A run that was stopped continues from a
-file beside the output when the same command is given again. `scripts/measure_search_model.py` then measures the model.
+The script uses one CPU thread, so that the same seed gives the same weights. The model learns to write valid searches,
+to notice a hit and to backtrack, but hardly where to search, which is left to reinforcement learning. If the script was
+stopped, the same command resumes from a file next to the output. `scripts/measure_search_model.py` measures the model.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IGNORED = -100
 WEIGHTS = {"check": 4.0, "result": 3.0}
 """Weight in the loss by kind of token; 1 for all others."""
 POOL_OF_BATCHES = 16
-"""Batches that are drawn together and sorted by length, so that rows of a batch need little padding."""
+"""Number of batches that are drawn together and sorted by length, so that the rows of a batch need little padding."""
 WARMUP_STEPS = 100
 FALL = 0.25
 SETTINGS = ("seed", "steps", "tokens", "limit", "learning_rate")
@@ -65,7 +65,7 @@ class Batch(NamedTuple):
     labels: Tensor
     weights: Tensor
     checks: Tensor
-    """Which labels are a ``lo``, ``hi`` or ``HIT``."""
+    """Whether the label is a ``lo``, ``hi`` or ``HIT``."""
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -76,7 +76,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 @lru_cache(maxsize=1)
 def keys_to_learn_from() -> tuple[problems.Key, ...]:
-    """All problems with a solution that are not held out, of every level and of none."""
+    """All problems with a solution that are not held out, also those that belong to no level."""
     return tuple(key for key in problems.solvable_problems() if key not in problems.held_out_keys())
 
 
@@ -127,7 +127,7 @@ def batches(ids: dict[str, int], tokens: int, limit: int, seed: int, first: int)
 
 
 class Progress(NamedTuple):
-    """Where a warm start is: what is saved and continued from."""
+    """The state of a warm start, which is saved and resumed."""
 
     settings: dict[str, Any]
     """The options that the weights depend on."""
@@ -135,12 +135,12 @@ class Progress(NamedTuple):
     model: dict[str, Any]
     optimizer: dict[str, Any]
     losses: list[tuple[float, float]]
-    """Of each step: over all tokens, and over the checks alone, in nats per token, unweighted."""
+    """Unweighted losses of each step in nats per token: over all tokens, and over the checks."""
 
 
 def losses_of(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, float, float]:
-    """The weighted loss to descend, and the plain losses over all tokens and over the checks."""
-    # Padding is on the right, behind everything that carries a loss: causality is mask enough.
+    """The weighted loss to minimise, and the unweighted losses over all tokens and over the checks."""
+    # Padding is on the right, after all tokens with a loss, so the causal mask is enough.
     logits = model(input_ids=batch.input_ids).logits[:, :-1]
     losses = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="none"
@@ -151,7 +151,7 @@ def losses_of(model: LlamaForCausalLM, batch: Batch) -> tuple[Tensor, float, flo
 
 
 def write_progress(progress: Progress, path: Path) -> None:
-    """A kill while it is written leaves what was there before."""
+    """Writes the state atomically: a kill leaves the previous file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     torch.save(tuple(progress), partial)
@@ -167,7 +167,7 @@ def rate(step: int, steps: int, peak: float) -> float:
 def train(
     model: LlamaForCausalLM, ids: dict[str, int], arguments: argparse.Namespace, saved: Path
 ) -> list[tuple[float, float]]:
-    """AdamW on noisy searches, saving to ``saved``. Returns the plain losses of each step, all tokens and checks."""
+    """Trains with AdamW on noisy searches and saves to ``saved``. Returns the unweighted losses of each step."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.learning_rate)
     losses: list[tuple[float, float]] = []
     settings = {name: getattr(arguments, name) for name in SETTINGS}

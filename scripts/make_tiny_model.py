@@ -107,7 +107,7 @@ def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps:
         for _ in progress:
             input_ids, labels = next(data)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                # Padding is on the right here, behind everything that carries a loss: causality is mask enough.
+                # Padding is on the right here, after all tokens with a loss, so the causal mask is enough.
                 loss = model(input_ids=input_ids, labels=labels).loss
             optimizer.zero_grad()
             loss.backward()

@@ -2,8 +2,9 @@
 
     python scripts/measure_search_model.py --model src/entroshape/assets/countdown-search
 
-The same answers as those of `entroshape eval` with the same options; the shares of responses that are right as far as
-they go, that give up and that are cut at the limit come from the task's verifier. Minutes on one CPU thread.
+The completions are those of `entroshape eval` with the same options. The task's verifier also gives the shares of
+completions without an error, of those that give up, and of those that are cut at the limit. This takes minutes on one
+CPU thread.
 """
 
 from __future__ import annotations

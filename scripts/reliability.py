@@ -28,21 +28,21 @@ TABLES = {
     "inputs": "wrong_inputs_",
     "machine": "machine_",
 }
-"""The markers in the page, and the beginning of the names of the figures that belong there."""
+"""For each marker in the page, the prefix of the names of its figures."""
 
 FIRST = ("tried", "equal", "refused_rightly", "harmful")
 """Columns that come first, in this order."""
 
 
 def figures(prefix: str) -> dict[str, dict[str, Any]]:
-    """The recorded counts whose names begin with ``prefix`` and with no longer one, by what follows it."""
+    """The recorded counts with this prefix and no longer one of :data:`TABLES`, by the rest of their names."""
     longer = tuple(other for other in TABLES.values() if other != prefix and other.startswith(prefix))
     paths = [path for path in sorted(FIGURES.glob(f"{prefix}*.json")) if not path.stem.startswith(longer)]
     return {path.stem.removeprefix(prefix): json.loads(path.read_text()) for path in paths}
 
 
 def table(recorded: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A Markdown table with a row per record; a sum where every record counts what was tried."""
+    """A Markdown table with a row per record, and a row of sums if all records count what was tried."""
     found = dict.fromkeys(name for counts in recorded.values() for name in counts)
     columns = sorted(found, key=lambda name: (name not in FIRST, FIRST.index(name) if name in FIRST else 0))
     heads = ["", *(name.replace("_", " ") for name in columns)]

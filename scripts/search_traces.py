@@ -1,4 +1,4 @@
-"""Noisy depth-first searches for Countdown: what the model of make_search_model.py is warm-started on."""
+"""Noisy depth-first searches for Countdown, on which make_search_model.py warm-starts its model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from entroshape.tasks import countdown_search as search
 SPREAD = 15.0
 """An action that misses the target by ``d`` is drawn with weight ``exp(-d / SPREAD)``."""
 HIT_CHANCE = 0.6
-"""The chance that the hitting action is seen where two numbers are left."""
+"""Probability that an action that hits is noticed when two numbers are left."""
 BACK_CHANCES = {2: 0.4, 3: 0.5, 4: 0.1}
-"""Where to go back to from a dead end, by the size of the pool."""
+"""Probability of each pool size to which the search backtracks from a dead end."""
 GIVE_CHANCE = 0.06
-"""The chance to give up at a dead end."""
+"""Probability of giving up at a dead end."""
 
 
 def noisy_search(rng: random.Random, numbers: search.Pool, target: int, limit: int) -> tuple[str, ...]:
@@ -52,6 +52,6 @@ def _choice(rng: random.Random, possible: Sequence[search.Action], size: int, ta
 
 
 def _back(rng: random.Random, path: Sequence[search.Pool]) -> int:
-    """The place in ``path`` of the pool to go back to: an earlier one than the last."""
+    """Index in ``path`` of the pool to backtrack to, which is not the last one."""
     places = range(len(path) - 1)
     return rng.choices(places, [BACK_CHANCES[len(path[place])] for place in places])[0]

@@ -116,7 +116,7 @@ def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps:
         for _ in progress:
             input_ids, labels = next(data)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                # Padding is on the right here, behind everything that carries a loss: causality is mask enough.
+                # Padding is on the right here, after all tokens with a loss, so the causal mask is enough.
                 loss = model(input_ids=input_ids, labels=labels).loss
             optimizer.zero_grad()
             loss.backward()
@@ -145,7 +145,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     options = parse_arguments()
     torch.manual_seed(options.seed)
-    # The seed of no reinforcement learning run: its problems are then fresh ones.
+    # No reinforcement learning run uses this seed, so such a run draws other problems.
     task = load_task(options.task, train_size=options.problems, test_size=256, seed=10**6 + options.seed)
     texts = examples(task)
     tokenizer = build_tokenizer(texts, context=256, letters=options.letters)

@@ -18,6 +18,8 @@ from entroshape.experiments.table import comparison_table
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "--steps=1",
     "--prompts-per-step=2",
@@ -78,7 +80,6 @@ def test_a_directory_that_cannot_be_made_is_named_in_a_sentence(tmp_path, capsys
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 def test_the_mended_command_goes_on_where_all_runs_failed(tmp_path, capsys, monkeypatch):
     (tmp_path / "some_rewards.py").write_text(REWARDS)
     monkeypatch.chdir(tmp_path)
@@ -115,7 +116,6 @@ def test_a_run_that_was_begun_is_refused_by_name_and_one_that_was_not_is_no_obst
     assert jobs_of(tmp_path, "--methods=dapo", "--steps=3") == [job]
 
 
-@pytest.mark.slow
 def test_a_second_call_beside_the_first_is_refused_and_no_record_is_lost(tmp_path, capsys):
     output = tmp_path / "shared"
     command = [f"--output={output}", "--seeds=1", *SMALL]

@@ -13,30 +13,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import small_run
 from figures import FULL, amount, record
 from forks import Commands
 from pyarrow.parquet import read_table
-from safetensors.torch import load_file
+from small_run import SMALL_RUN
 
 from entroshape.runs import RunDirectory
 
 pytestmark = pytest.mark.slow
 
-TINY = [
-    "--prompts-per-step=2",
-    "--num-generations=4",
-    "--train-size=60",
-    "--eval-problems=4",
-    "--eval-samples=2",
-    "--device=cpu",
-    "--max-refills=1",
-    "--steps=3",
-    "--save-every=1",
-    "--eval-every=2",
-    "--rollouts-every=1",
-]
+TINY = [*SMALL_RUN, "--steps=3", "--save-every=1", "--eval-every=2", "--rollouts-every=1"]
 EVAL = ["--problems=8", "--samples=2", "--batch-size=4", "--device=cpu"]
-TIMES = ("seconds_", "tokens_per_second")
 SIGNALS = ("SIGKILL", "SIGINT", "SIGTERM")
 STATUS = {"SIGKILL": -9, "SIGINT": 130, "SIGTERM": 143}
 
@@ -72,19 +60,9 @@ def command(tmp_path_factory):
 
 
 def outcome(path):
-    """All that a run leaves, without its timings."""
-    run = RunDirectory.open(path)
-    metrics = [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in run.read_metrics()]
-    weights = {
-        f"{folder.name} {name}": value.tolist()
-        for folder in (run.model_path, run.ema_model_path)
-        if folder.exists()
-        for name, value in load_file(folder / "model.safetensors").items()
-    }
-    left = sorted(file.name for file in run.path.iterdir() if file.name != ".lock")
-    evaluations = {step: run.read_evaluation(step) for step in run.evaluation_steps()}
-    rollouts = {step: run.read_rollouts(step) for step in run.rollout_steps()}
-    return {"metrics": metrics, "evaluations": evaluations, "rollouts": rollouts, "weights": weights, "left": left}
+    """All that a run leaves, with the names of its files, without its timings."""
+    left = sorted(file.name for file in path.iterdir() if file.name != ".lock")
+    return {**small_run.outcome(RunDirectory.open(path)), "left": left}
 
 
 def resumed(command, path):

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_run import SMALL_RUN, outcome
 
 from entroshape.assets import bundled_model_path
 from entroshape.cli import main
@@ -17,13 +18,7 @@ from entroshape.runs.checkpoints import mark_whole
 pytestmark = pytest.mark.slow
 
 SMALL = [
-    "--prompts-per-step=2",
-    "--num-generations=4",
-    "--train-size=60",
-    "--eval-problems=4",
-    "--eval-samples=2",
-    "--device=cpu",
-    "--max-refills=1",
+    *SMALL_RUN,
     "--steps=4",
     "--save-every=2",
     "--eval-every=2",
@@ -31,23 +26,6 @@ SMALL = [
     "--ema-decay=0.9",
     "--anchor=0.01",
 ]
-TIMES = ("seconds_", "tokens_per_second")
-
-
-def outcome(run):
-    """All that a run leaves, without its timings: equal for equal runs, bit for bit."""
-    metrics = [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in run.read_metrics()]
-    weights = {
-        folder.name: {name: value.tolist() for name, value in load_file(folder / "model.safetensors").items()}
-        for folder in (run.model_path, run.ema_model_path)
-    }
-    return {
-        "metrics": metrics,
-        "evaluations": {step: run.read_evaluation(step) for step in run.evaluation_steps()},
-        "points": run.read_points(),
-        "rollouts": {step: run.read_rollouts(step) for step in run.rollout_steps()},
-        "weights": weights,
-    }
 
 
 def contents(folder):

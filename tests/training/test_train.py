@@ -9,6 +9,7 @@ import time
 
 import pytest
 from safetensors.torch import load_file
+from small_run import untimed
 
 from entroshape.cli import main
 from entroshape.runs import RunDirectory
@@ -24,15 +25,10 @@ SMALL = [
     "--device=cpu",
     "--max-refills=1",
 ]
-TIMES = ("seconds_", "tokens_per_second")
 
 
 def command(*arguments):
     return [sys.executable, "-m", "entroshape", "train", *map(str, arguments)]
-
-
-def timeless(metrics):
-    return [{name: value for name, value in row.items() if not name.startswith(TIMES)} for row in metrics]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +93,7 @@ def test_a_killed_run_resumes_to_the_same_metrics_and_weights(finished, tmp_path
 
     assert main(["train", f"--resume={path}"]) == 0
     resumed = RunDirectory.open(path)
-    assert timeless(resumed.read_metrics()) == timeless(finished.read_metrics())
+    assert untimed(resumed.read_metrics()) == untimed(finished.read_metrics())
     for step in (0, 4):
         assert resumed.read_evaluation(step) == finished.read_evaluation(step)
     for step in (1, 2, 4):

@@ -1,4 +1,4 @@
-"""A rollout for verl that samples with transformers on a CPU, one request at a time. For tests alone."""
+"""A rollout for verl that samples with transformers on a CPU, one request at a time. Only for tests."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What verl lacks to run on a CPU, for tests alone: a platform, a process group, a rollout with transformers.
+"""The parts that verl lacks on a CPU, only for tests: a platform, a process group, a rollout with transformers.
 
 Loaded in every process with VERL_USE_EXTERNAL_MODULES=verl_on_cpu, and this folder on PYTHONPATH.
 """

@@ -1,4 +1,4 @@
-"""vLLM's build for CPUs as verl's rollout, for tests alone: its version under vLLM's name, a worker of ours."""
+"""vLLM's build for CPUs as verl's rollout, only for tests: its version under vLLM's name, a worker of ours."""
 
 import importlib.metadata
 from importlib.util import find_spec

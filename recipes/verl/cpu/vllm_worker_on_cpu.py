@@ -1,4 +1,4 @@
-"""Runs in vLLM's worker, for tests alone: takes the trained weights on a CPU."""
+"""Runs in vLLM's worker, only for tests: takes the trained weights on a CPU."""
 
 import torch
 from verl.workers.rollout.vllm_rollout.bucketed_weight_transfer import BucketedWeightReceiver
