@@ -14,15 +14,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from entroshape.metrics.points import EvaluationPoint
-from entroshape.printable import shown
 from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
-from entroshape.runs.files import environment, held, is_aside, json_line, made_directory, write_aside
+from entroshape.runs.config_file import read_options, write_options
+from entroshape.runs.files import held, is_aside, json_line, made_directory, write_aside
 from entroshape.runs.metrics import append_row, check_step, read_rows, truncate_rows
 from entroshape.runs.points import forget_points_after, read_points, write_point
-from entroshape.runs.reading import check_numbers, parse_json, read_yaml
+from entroshape.runs.reading import check_numbers, parse_json
 from entroshape.runs.tables import ALL_ROLLOUT_COLUMNS as COLUMNS
 from entroshape.runs.tables import EVALUATION_SCHEMA, OPTIONAL, read_metadata, read_table, rollout_schema, write_table
 
@@ -119,36 +117,21 @@ class RunDirectory:
     # --- options ------------------------------------------------------------------------------------------------------
 
     def write_config(self, config: Mapping[str, Any], recorded: Mapping[str, Any] | None = None) -> None:
-        """Writes ``config.yaml``: the options, and the versions and git revision under ``environment``.
-
-        ``recorded`` is an environment that was recorded earlier; ``None``: that of this process.
+        """Writes ``config.yaml``: the options, and as ``environment`` the ``recorded`` one or that of this process.
 
         Raises:
             ValueError: an option is not a plain value, or is named ``environment``.
         """
-        if "environment" in config:
-            raise ValueError("config must not contain 'environment', which is written next to the options")
-        content = {**config, "environment": environment() if recorded is None else dict(recorded)}
-        try:
-            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-        except yaml.representer.RepresenterError as error:
-            raise ValueError(f"config must contain only plain values; got {error.args[-1]!r}") from error
-        write_aside(self.config_path, lambda file: file.write(text.encode()))
+        write_options(self.config_path, config, recorded)
 
     def read_config(self) -> dict[str, Any]:
-        """Reads the options and ``environment``, the versions of Python and packages and the git revision.
+        """Reads the options and ``environment``: the versions of Python and packages, and the git revision.
 
         Raises:
             ValueError: the file does not exist, is not YAML, or is not a mapping of option names.
         """
         self.open(self.path)
-        content = read_yaml(self.config_path)
-        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-            raise ValueError(f"{self.config_path} must be a mapping of options; got {type(content).__name__}")
-        for name in ("method_options", "environment"):
-            if not isinstance(content.get(name) or {}, dict):
-                raise ValueError(f"{self.config_path}: {name} must be a mapping; got {shown(content[name])}")
-        return content
+        return read_options(self.config_path)
 
     # --- metrics ------------------------------------------------------------------------------------------------------
 
@@ -264,10 +247,7 @@ class RunDirectory:
         return read_points(self.points_path)
 
     def is_finished(self, steps: int, *, ema: bool = False) -> bool:
-        """Whether a run of ``steps`` steps is complete: it has the last evaluation, the model and the report.
-
-        With ``ema``, it also has to have the mean of the weights as a model.
-        """
+        """Whether a run of ``steps`` steps has the last evaluation, the model (``ema``: both models) and the report."""
         models = (self.model_path, self.ema_model_path) if ema else (self.model_path,)
         return steps in self.evaluation_steps() and all(map(Path.is_dir, models)) and self.report_path.is_file()
 
