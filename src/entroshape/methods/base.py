@@ -98,7 +98,8 @@ class Credit:
     def taken(self, rows: slice, width: int) -> Credit:
         """The credit of some of the completions, without positions from ``width`` on. ``[B]`` stays ``[B]``."""
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: value[(rows, slice(width))[: value.ndim]] for name, value in tensors.items()})
+        cut: dict[str, Any] = {name: value[(rows, slice(width))[: value.ndim]] for name, value in tensors.items()}
+        return replace(self, **cut)
 
 
 def option(role: str, *, default: Any) -> Any:
