@@ -154,6 +154,7 @@ def test_the_random_control_is_decided_by_its_generator():
     assert not torch.equal(draws[0], draws[2])
 
 
+@pytest.mark.slow
 def test_the_random_control_carries_no_information_on_average():
     """The mean over many draws of a token's weight is that of any other token of its outcome."""
     batch = by_hand([[8.0, 1.0], [1.0, 1.0], [1.0, 8.0], [1.0, 1.0]], [1.0, 1.0, 0.0, 0.0])
