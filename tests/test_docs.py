@@ -141,6 +141,7 @@ ALL_COMMANDS = [(page.name, words) for page in PAGES for words in commands(page)
 @pytest.mark.parametrize(("page", "words"), ALL_COMMANDS, ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_parses(page, words, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(ROOT / "examples")  # where the reader of "Your own method" is
     command, arguments = words[0], list(words[1:])
     if arguments == ["--help"]:
         assert command in ("train", "eval", "compare", "merge", "inspect", "report")

@@ -9,6 +9,8 @@ from tiny import tiny_trainer
 
 from entroshape import GRPO, Rollouts, build_method
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 

@@ -143,6 +143,7 @@ def test_an_entry_point_is_a_name_and_its_module_is_imported_only_when_the_name_
     assert type(build_method("scaled", {"scale": 0.5})).__name__ == "Scaled"
 
 
+@pytest.mark.slow
 def test_the_name_of_a_built_in_method_imports_nothing_of_others(module, install):
     install("theirs", scaled=f"{module}:Scaled")
     code = (

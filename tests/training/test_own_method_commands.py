@@ -13,6 +13,8 @@ from entroshape.cli import main
 from entroshape.methods import method_name
 from entroshape.runs import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "my_method.py"
 SMALL = [
@@ -42,7 +44,6 @@ def test_the_example_is_20_lines_and_the_page_shows_it():
     assert "entroshape train --method my_method:Uncertain" in page
 
 
-@pytest.mark.slow
 def test_the_command_line_trains_with_it_resumes_it_and_reports_it(tmp_path, capsys):
     path = tmp_path / "run"
     own = [*SMALL, *OWN, "--save-every=1", "--rollouts-every=1"]
@@ -61,10 +62,10 @@ def test_the_command_line_trains_with_it_resumes_it_and_reports_it(tmp_path, cap
 
     assert main(["inspect", str(path), "--show=advantage"]) == 0
     assert main(["report", str(path)]) == 0
-    assert main(["eval", f"--model={path}/model", "--problems=4", "--samples=2", f"--output={tmp_path}/eval.parquet"]) == 0
+    to = f"--output={tmp_path}/eval.parquet"
+    assert main(["eval", f"--model={path}/model", "--problems=4", "--samples=2", to]) == 0
 
 
-@pytest.mark.slow
 def test_a_comparison_has_it_as_an_arm(tmp_path):
     folder = tmp_path / "comparison"
     methods = "my_method:Uncertain:alpha=0.5,sum:terms=[{method: gtpo, weight: 0.5}, {method: dapo}]"

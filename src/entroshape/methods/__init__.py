@@ -46,8 +46,8 @@ def method_class(name: str) -> type[Method]:
     imported here, and not before.
 
     Raises:
-        ValueError: there is none of this name (the message has the nearest and all valid ones), or see
-            :func:`~entroshape.methods.foreign.foreign_class`.
+        ValueError: there is none of this name (the message has the nearest and all valid ones), several packages
+            register it or one shadows a built-in method, or it cannot be imported or is not a method.
 
     Example:
         >>> method_class("gtpo").__name__
