@@ -13,6 +13,9 @@ from small_run import untimed
 
 from entroshape.cli import main
 from entroshape.runs import RunDirectory
+from entroshape.tasks import load_task
+from entroshape.training.config import TrainConfig
+from entroshape.training.run import engine_arguments
 
 pytestmark = pytest.mark.slow
 
@@ -196,3 +199,11 @@ def test_the_command_lists_its_commands(capsys):
     assert "train" in capsys.readouterr().out
     assert main(["trian"]) == 2
     assert "train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["auto", "own", "generate"])
+def test_the_engine_samples_with_what_the_options_name(name):
+    task = load_task("countdown", train_size=4, test_size=2, seed=0)
+    assert engine_arguments(TrainConfig(sampler=name), task, 1).sampler == name
+    with pytest.raises(ValueError, match="sampler must be one of 'auto', 'own', 'generate'; got 'vllm'"):
+        TrainConfig(sampler="vllm")
