@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from small_run import untimed
 
 from entroshape.cli import main
+from entroshape.metrics.wording import wording
+from entroshape.report.kinds import credit_by_kind
 from entroshape.runs import RunDirectory
 from entroshape.tasks import load_task
 from entroshape.training.config import TrainConfig
@@ -51,6 +53,32 @@ def test_a_run_leaves_everything_behind(finished):
     assert (finished.path / "report.html").stat().st_size > 10_000
     assert (finished.path / "model" / "model.safetensors").is_file()
     assert finished.latest_checkpoint().name == "checkpoint-8"
+
+
+def test_metrics_by_kind_are_to_the_digit_the_figures_of_the_kept_rollouts(finished):
+    for step in finished.rollout_steps():
+        (metrics,) = (row for row in finished.read_metrics() if row["step"] == step)
+        texts, shown = {}, {name: wording(name).value(value) for name, value in metrics.items() if "kind/" in name}
+        for row in credit_by_kind(finished.read_rollouts(step)):
+            outcome = "success" if row.success else "failure"
+            for quantity in () if row.summary else ("share", "entropy", "weight", "advantage"):
+                if getattr(row, quantity) is not None:
+                    name = f"kind/{outcome}/{quantity}/{row.kind}"
+                    texts[name] = wording(name).value(getattr(row, quantity))
+        assert shown == texts
+        assert {"kind/failure/weight/copy", "kind/failure/entropy/operator"} <= shown.keys()
+        assert 0 < metrics["penalty_on_decisions"] < 1
+
+
+def test_completions_that_were_cut_can_be_left_out_of_the_loss(tmp_path):
+    options = ["--steps=1", "--max-completion-length=17", "--mask-truncated-completions", "--method=dapo"]
+    assert main(["train", *SMALL, *options, "--dynamic-sampling=False", f"--output={tmp_path / 'run'}"]) == 0
+    run = RunDirectory.open(tmp_path / "run")
+    (metrics,) = run.read_metrics()
+    lengths = [len(row["tokens"]) for row in run.read_rollouts(1)]
+    assert 0 < metrics["share_cut"] < 1
+    assert lengths.count(0) == round(metrics["share_cut"] * len(lengths))
+    assert max(lengths) <= 17
 
 
 def test_every_step_logs_what_people_look_at(finished):
