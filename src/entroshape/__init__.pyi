@@ -15,6 +15,7 @@ from .methods import OPO as OPO
 from .methods import Credit as Credit
 from .methods import ForkingTokens as ForkingTokens
 from .methods import Method as Method
+from .methods import Stateful as Stateful
 from .methods import Sum as Sum
 from .methods import Term as Term
 from .methods import build_method as build_method

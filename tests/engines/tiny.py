@@ -77,7 +77,7 @@ def even_sum_of_even_prompts(prompts, completions, first, **columns):
 
 
 def tiny_config(output, method="gtpo", **options):
-    name, _, _ = method.partition(" ")
+    name = method.partition(" ")[0] if isinstance(method, str) else method
     settings = {
         "num_generations": 4,
         "per_device_train_batch_size": 16,

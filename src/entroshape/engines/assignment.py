@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from entroshape.methods import Credit, Method
+from entroshape.methods.stateful import State, Stateful
 from entroshape.rollouts import Rollouts
 
 
@@ -22,8 +23,16 @@ def credit_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def assign_next(method: Method, rollouts: Rollouts, state: State, generator: torch.Generator) -> tuple[Credit, State]:
+    """The credit of a step, and the method's state after it. A method without a state leaves ``state`` as it is."""
+    if isinstance(method, Stateful):
+        return method.assign_from(rollouts, state, generator)
+    return method.assign(rollouts, generator), state
+
+
 def assign_known(
     method: Method,
+    state: State,
     *,
     rewards: Tensor,
     entropies: Tensor | None,
@@ -31,18 +40,18 @@ def assign_known(
     group: Tensor,
     logprobs: Tensor | None,
     generator: torch.Generator,
-) -> Credit:
-    """The method's credit. Completions without a reward (NaN) get no credit and take part in no comparison.
+) -> tuple[Credit, State]:
+    """As :func:`assign_next`. Completions without a reward (NaN) get no credit and take part in no comparison.
 
-    The arguments are those of :class:`entroshape.Rollouts` and :meth:`entroshape.Method.assign`.
+    The other arguments are those of :class:`entroshape.Rollouts` and :meth:`entroshape.Method.assign`.
     """
     known = ~rewards.isnan()
     tensors = {"rewards": rewards, "entropies": entropies, "mask": mask, "group": group, "logprobs": logprobs}
     if not bool(known.all()):
         tensors = {name: None if value is None else value[known] for name, value in tensors.items()}
-    credit = method.assign(Rollouts(**tensors), generator)  # type: ignore[arg-type]
+    credit, state = assign_next(method, Rollouts(**tensors), state, generator)  # type: ignore[arg-type]
     if bool(known.all()):
-        return credit
+        return credit, state
 
     def spread(value: Tensor) -> Tensor:
         out = value.new_zeros((len(known), *value.shape[1:]))
@@ -51,4 +60,4 @@ def assign_known(
 
     whole: dict[str, Any] = {name: spread(each) for name, each in vars(credit).items() if isinstance(each, Tensor)}
     everywhere = replace(credit, **whole)
-    return replace(everywhere, gated=everywhere.gated | ~known)
+    return replace(everywhere, gated=everywhere.gated | ~known), state

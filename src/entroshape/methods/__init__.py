@@ -18,6 +18,7 @@ from entroshape.methods.grpo import GRPO
 from entroshape.methods.grpo_s import GRPOS
 from entroshape.methods.gtpo import GTPO
 from entroshape.methods.opo import OPO
+from entroshape.methods.stateful import Stateful
 from entroshape.methods.sum import Sum, Term, terms_from_options, terms_to_options
 from entroshape.names import did_you_mean
 
@@ -187,6 +188,7 @@ __all__ = [
     "GTPOSurprisal",
     "GTPOUniform",
     "Method",
+    "Stateful",
     "Sum",
     "Term",
     "build_method",

@@ -13,6 +13,7 @@ from entroshape.checks import check_number
 from entroshape.credit.bounds import MAX_COEFFICIENT
 from entroshape.credit.surrogate import ClippedSurrogate
 from entroshape.methods.base import Credit, Method
+from entroshape.methods.stateful import Stateful
 from entroshape.rollouts import Rollouts
 
 _OF_THE_SUM = ("success_threshold", "overlong")
@@ -36,6 +37,8 @@ class Term:
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
             raise ValueError(f"method of a term must be a method such as GTPO(); got {self.method!r}")
+        if isinstance(self.method, Stateful):
+            raise ValueError(f"method of a term must have no state between steps; got {self.method!r}")
         check_number("weight", self.weight, minimum=-MAX_COEFFICIENT, maximum=MAX_COEFFICIENT)
         if self.weight == 0:
             raise ValueError("weight of a term must not be 0, which would have no effect; remove the term")

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from entroshape.credit.normalization import one_outcome
-from entroshape.engines.assignment import assign_known
 from entroshape.engines.credit_metrics import sampling_metrics
 from entroshape.engines.dynamic_sampling import chosen_groups, warn_unfilled
 from entroshape.engines.step_record import StepRecord
@@ -146,17 +145,16 @@ class SampledBatch:
         live = ~self.rewards.isnan() & self.mask.any(dim=1)
         return ~one_outcome(method.is_success(self.rewards), live, self.group)
 
-    def credit(self, method: Method, generator: torch.Generator) -> Credit:
-        """The method's credit for the rows of all ranks; see :func:`entroshape.engines.assignment.assign_known`."""
-        return assign_known(
-            method,
-            rewards=self.rewards,
-            entropies=self.rows.get("entropies"),
-            mask=self.mask,
-            group=self.group,
-            logprobs=self.rows.get("old_per_token_logps", self.rows.get("sampled_logprobs")),
-            generator=generator,
-        )
+    @property
+    def credit_inputs(self) -> dict[str, Tensor | None]:
+        """The arguments of :func:`entroshape.engines.assignment.assign_known` for the rows of all ranks."""
+        return {
+            "rewards": self.rewards,
+            "entropies": self.rows.get("entropies"),
+            "mask": self.mask,
+            "group": self.group,
+            "logprobs": self.rows.get("old_per_token_logps", self.rows.get("sampled_logprobs")),
+        }
 
     def record(self, credit: Credit, *, step: int, update: int) -> StepRecord:
         """The record of the step for logging and viewing."""

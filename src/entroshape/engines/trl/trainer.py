@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from entroshape.engines.assignment import credit_generator, credit_seed
+from entroshape.engines.assignment import assign_known, credit_generator, credit_seed
 from entroshape.engines.credit_metrics import credit_metrics
 from entroshape.engines.decisions import PREFIX
 from entroshape.engines.dynamic_sampling import refill_indices
@@ -24,11 +24,12 @@ from entroshape.engines.phases import PhaseClock
 from entroshape.engines.rewards import check_finite, guarded_reward, naming_step
 from entroshape.engines.step_record import StepRecord
 from entroshape.engines.trl import batch as batches
-from entroshape.engines.trl import compat, sampler, speed
+from entroshape.engines.trl import compat, memory, sampler, speed
 from entroshape.engines.trl import loss as losses
 from entroshape.engines.trl.config import ShapedGRPOConfig
 from entroshape.engines.trl.sampling import SamplingTrainer
-from entroshape.methods import Method
+from entroshape.methods import Credit, Method
+from entroshape.methods.stateful import Stateful
 
 compat.check_seams()
 
@@ -221,12 +222,22 @@ class ShapedGRPOTrainer(SamplingTrainer):
     def _shape(self, output: dict[str, Any], batch: batches.SampledBatch) -> None:
         """Assigns the credit to the rows of all ranks, hands this rank's share to TRL, and logs it."""
         update, entropies = self.state.global_step, batch.rows.get("entropies")
-        credit = batch.credit(self.method, credit_generator(credit_seed(self.args.seed, update)))
+        credit = self._credit(batch, credit_generator(credit_seed(self.args.seed, update)))
         compat.hand_over(output, batch, credit, batches.local_slice(self.accelerator, len(batch.group)))
         self._note(credit_metrics(credit, mask=batch.mask, group=batch.group, entropies=entropies))
         compat.relog(self._logs, batch, credit, self.reward_func_names)
         if self._on_rollouts is not None and self.accelerator.is_main_process:
             self._note(self._on_rollouts(batch.record(credit, step=self._steps_begun, update=update)) or {})
+
+    def _credit(self, batch: batches.SampledBatch, generator: torch.Generator) -> Credit:
+        """The credit of the rows of all ranks. The state of a stateful method is kept and logged."""
+        before = memory.state_before(self.method, self.state) if isinstance(self.method, Stateful) else {}
+        credit, after = assign_known(self.method, before, generator=generator, **batch.credit_inputs)  # type: ignore
+        if not isinstance(self.method, Stateful):
+            return credit
+        kept = memory.keep_state(self.method, self.state, after)
+        self._note({f"state_{name}": value for name, value in kept.items()})
+        return credit
 
     def _note(self, figures: Mapping[str, float], prefix: str = PREFIX) -> None:
         for name, value in figures.items():
