@@ -35,6 +35,7 @@ from entroshape.models import check_readable, formatted_prompt, load_model, reso
 from entroshape.options import compared
 from entroshape.tasks import Task, load_task
 from entroshape.terminal import text_column
+from entroshape.training.config import TrainConfig
 from entroshape.training.load import load_run_config
 from entroshape.weights.loading import load_mixture
 
@@ -54,7 +55,7 @@ def run_eval(config: EvalConfig, console: Console) -> dict[float, EvaluationResu
     if config.engine == "vllm":
         require_vllm()
     config = replace(config, output=str(config.path), success_threshold=_success_threshold(config))
-    task = load_task(config.task, reward=config.reward, test_size=config.problems, seed=config.seed, training=False)
+    task = _task(config)
     options = _options(config, task)
     grid = _read(config, options)
     if grid is None:
@@ -113,17 +114,38 @@ def _partial(config: EvalConfig, temperature: float) -> Path:
     return config.path.with_name(f"{config.path.name}{mark}.partial")
 
 
-def _success_threshold(config: EvalConfig) -> float:
-    """The requested threshold, otherwise that of the run that trained the model, so that both count the same."""
-    if config.success_threshold is not None:
-        return config.success_threshold
+def _trained(config: EvalConfig) -> TrainConfig | None:
+    """The options of the run that trained the model, if the model is in the directory of a run."""
     model = Path(config.mixture[0] if config.mixture else config.model)
     saved = re.fullmatch(r"model(-ema)?(-mix-[\d.e-]+)?", model.name)
     run = model.parent if saved else model.parent.parent if model.parent.name == "checkpoints" else None
     if run is None or not (run / "config.yaml").is_file():
+        return None
+    return load_run_config(run / "config.yaml")
+
+
+def _success_threshold(config: EvalConfig) -> float:
+    """The requested threshold, otherwise that of the run that trained the model, so that both count the same."""
+    if config.success_threshold is not None:
+        return config.success_threshold
+    trained = _trained(config)
+    if trained is None:
         return Method.success_threshold
-    trained = load_run_config(run / "config.yaml")
     return success_threshold(trained.method, trained.method_options)
+
+
+def _task(config: EvalConfig) -> Task:
+    """The task with the problems to evaluate on. Fresh ones are not among the training problems of the model's run."""
+    trained = _trained(config) if config.fresh is not None else None
+    return load_task(
+        config.task,
+        reward=config.reward,
+        train_size=trained.train_size if trained else None,
+        test_size=config.problems,
+        seed=trained.seed if trained else config.seed,
+        training=False,
+        fresh=config.fresh,
+    )
 
 
 def _options(config: EvalConfig, task: Task) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def grid_table(grid: Grid) -> Table:
     names = list(dict.fromkeys(name for own in metrics.values() for name in worth_showing(own)))
     problems = next(iter(metrics.values()))["problems"]
     table = Table(title=f"{problems:.0f} problems, {_samples(grid)} completions each", title_justify="left")
-    table.add_column("temperature")
+    table.add_column("T")
     for name in names:
         table.add_column(wording(name).label, justify="right")
     for temperature, own in metrics.items():

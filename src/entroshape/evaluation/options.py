@@ -55,6 +55,11 @@ class EvalConfig:
     """Maximum number of problems. None: all problems of a benchmark or test file; 256 if problems are generated or held
     out."""
 
+    fresh: int | None = option("result", default=None)
+    """Evaluate on this many fresh problems instead of the held-out ones: a third set, disjoint from those and from the
+    training problems of the run that --model belongs to. Only for tasks that make their problems: countdown,
+    countdown_search, reasoning_gym."""
+
     temperature: tuple[float, ...] = option("result", default=(1.0,))
     """Sampling temperature; 0 is greedy decoding, with one completion per problem. Completions are sampled from the
     full distribution. Several temperatures, such as 0.2,0.6,1.0, are evaluated with the same random numbers. The best
@@ -93,7 +98,7 @@ class EvalConfig:
     def __post_init__(self) -> None:
         if self.model == "bundled":
             object.__setattr__(self, "model", bundled_model_of(self.task))
-        for name in ("samples", "batch_size", "problems", "max_completion_length"):
+        for name in ("samples", "batch_size", "problems", "fresh", "max_completion_length"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), minimum=1, maximum=10_000_000)
         check_integer("seed", self.seed, minimum=0, maximum=2**32 - 1)
@@ -106,6 +111,8 @@ class EvalConfig:
             checked_mixture("mix", self.mix)
             if self.engine == "vllm":
                 raise ValueError("mix: vLLM loads saved models; write the mixture with entroshape merge")
+        if self.fresh is not None and self.problems is not None:
+            raise ValueError(f"problems limits the held-out problems, which fresh replaces; got both: {self.problems}")
         if self.output is not None and not self.output.endswith(".parquet"):
             raise ValueError(f"output must be a .parquet file; got {self.output!r}")
         if self.engine == "vllm" and self.device == "cpu":

@@ -15,6 +15,7 @@ from entroshape.runs import RunDirectory, files
 from entroshape.runs.files import read_lines
 from entroshape.tasks import load_task
 from entroshape.training.config import TrainConfig
+from entroshape.training.missing import Missing
 
 CHECKED_PROBLEMS = 32
 """Number of training problems that are generated to check a task; an eighth as many test problems."""
@@ -38,8 +39,16 @@ def check_starts(configs: Iterable[TrainConfig], launcher: str | None) -> None:
             raise ValueError(f"launcher must be a command line; got {launcher!r}: {error}") from error
         if shutil.which(program) is None:
             raise ValueError(f"launcher must start with an executable program; got {launcher!r}")
-    for task_spec, reward, model in dict.fromkeys((config.task, config.reward, config.model) for config in configs):
-        task = load_task(task_spec, reward=reward, train_size=CHECKED_PROBLEMS, test_size=CHECKED_PROBLEMS // 8)
+    for task_spec, reward, model, fresh in dict.fromkeys(
+        (config.task, config.reward, config.model, min(config.fresh, CHECKED_PROBLEMS)) for config in configs
+    ):
+        task = load_task(
+            task_spec,
+            reward=reward,
+            train_size=CHECKED_PROBLEMS,
+            test_size=CHECKED_PROBLEMS // 8,
+            fresh=fresh or None,
+        )
         check_readable(task, model, load_tokenizer(model))
 
 
@@ -66,23 +75,24 @@ def check_begun(run: RunDirectory, config: TrainConfig) -> None:
             )
 
 
-def check_saved(run: RunDirectory, config: TrainConfig, points: Sequence[tuple[str, int, float]]) -> None:
+def check_saved(run: RunDirectory, config: TrainConfig, points: Sequence[Missing]) -> None:
     """Refuses to evaluate a run whose weights are gone.
 
     Args:
         run: the run.
         config: its options.
-        points: what the run lacks, as weights, step and temperature.
+        points: what the run lacks.
 
     Raises:
         ValueError: the message names the directory and the first point.
     """
     if not is_trained(run, config):
-        weights, _, temperature = points[0]
+        first = points[0]
+        problems = f" on {first.fresh} fresh problems" if first.fresh else ""
         raise ValueError(
-            f"a run has no evaluation of {weights} at temperature {temperature:g}, and its weights are gone: "
-            f"{run.path} is not the directory of a finished run. Leave this out of --eval-temperatures or "
-            "--eval-mixtures, or choose another --output"
+            f"a run has no evaluation of {first.weights} at temperature {first.temperature:g}{problems}, and its "
+            f"weights are gone: {run.path} is not the directory of a finished run. Leave this out of "
+            "--eval-temperatures, --eval-mixtures or --fresh, or choose another --output"
         )
 
 

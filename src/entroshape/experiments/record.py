@@ -13,7 +13,7 @@ from entroshape.printable import shown
 from entroshape.runs import RunDirectory
 from entroshape.runs.reading import check_numbers
 from entroshape.training.config import TrainConfig
-from entroshape.training.missing import missing_points
+from entroshape.training.missing import Missing, missing_points, wanted_points
 
 CURVES = ("success_rate", "reward", "entropy", "entropy_success", "entropy_failure", "completion_length", "share_cut")
 """Training metrics that are kept for every step."""
@@ -42,7 +42,8 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
         ``arm``, ``seed``, ``steps``; ``before`` and ``after``, the metrics on held-out problems; ``pass_curve``, Pass@k
         after training for ``k`` from 1 to ``n``; ``curves``, one list per training metric; ``evaluations`` during
         training; ``points``, the successes per problem over weights, steps and temperatures, see
-        :class:`~entroshape.metrics.points.EvaluationPoint`; ``responses``, the number of completions sampled for
+        :class:`~entroshape.metrics.points.EvaluationPoint`; ``fresh`` and ``fresh_points``, the number of fresh
+        problems and the points on them, if there are any; ``responses``, the number of completions sampled for
         training, including replaced ones (``None`` for old runs that did not count them); ``seconds`` of training;
         ``environment``.
 
@@ -64,16 +65,29 @@ def run_record(run: RunDirectory, arm: Arm, config: TrainConfig) -> dict[str, An
         "curves": {"step": [line["step"] for line in lines], **curves},
         "evaluations": {str(step): _metrics(run.read_evaluation(step)[1]) for step in steps if 0 < step < config.steps},
         "points": [point.to_dict() for point in run_points(run, config.temperature)],
+        **_fresh_points(run, config.fresh),
         "responses": sum(line["responses"] for line in lines) if all("responses" in line for line in lines) else None,
         "seconds": round(seconds, 1),
         "environment": run.read_config().get("environment"),
     }
 
 
-def lacking(record: Mapping[str, Any], config: TrainConfig) -> list[tuple[str, int, float]]:
+def _fresh_points(run: RunDirectory, fresh: int) -> dict[str, Any]:
+    points = [point.to_dict() for point in run.read_points(fresh)]
+    return {"fresh": fresh, "fresh_points": points} if fresh else {}
+
+
+def lacking(record: Mapping[str, Any], config: TrainConfig) -> list[Missing]:
     """The points before and after training that ``config`` asks for and the record does not have."""
-    there = {(point["weights"], point["step"], point["temperature"]) for point in record.get("points", [])}
-    return [point for point in config.final_points if point not in there]
+    sets = {0: record.get("points", [])}
+    if "fresh" in record:
+        sets[record["fresh"]] = record["fresh_points"]
+    there = {
+        (fresh, point["weights"], point["step"], point["temperature"])
+        for fresh, points in sets.items()
+        for point in points
+    }
+    return [point for point in wanted_points(config) if point not in there]
 
 
 def checked_fields(value: Any, kinds: Mapping[str, type], where: str) -> dict[str, Any]:
@@ -101,11 +115,14 @@ def checked_record(value: Any, where: str) -> dict[str, Any]:
     evaluations = {"before": record["before"], "after": record["after"], **(record.get("evaluations") or {})}
     for name, metrics in evaluations.items():
         check_numbers(metrics, f"{where}, {name}")
-    points = record.get("points", [])
-    if not isinstance(points, list):
-        raise ValueError(f"{where}: points must be a list; got {shown(points)}")
-    for place, point in enumerate(points):
-        EvaluationPoint.from_dict(point, f"{where}, points[{place}]")
+    if "fresh" in record or "fresh_points" in record:
+        checked_fields(record, {"fresh": int, "fresh_points": list}, where)
+    for name in ("points", "fresh_points"):
+        points = record.get(name, [])
+        if not isinstance(points, list):
+            raise ValueError(f"{where}: {name} must be a list; got {shown(points)}")
+        for place, point in enumerate(points):
+            EvaluationPoint.from_dict(point, f"{where}, {name}[{place}]")
     steps = record["curves"].get("step")
     for name, curve in {**record["curves"], "pass_curve": record["pass_curve"]}.items():
         if not isinstance(curve, list):

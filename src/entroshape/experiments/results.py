@@ -192,10 +192,17 @@ def shared_options(base: TrainConfig) -> dict[str, Any]:
 
 
 def with_further(base: TrainConfig, there: TrainConfig) -> TrainConfig:
-    """``base`` with the further evaluations of ``there`` as well, so that all runs of a comparison get the same."""
-    both: dict[str, Any] = {
-        name: sorted({*getattr(base, name), *getattr(there, name)}) for name in affecting(base, "further")
-    }
+    """``base`` with the further evaluations of ``there`` as well, so that all runs of a comparison get the same.
+
+    Raises:
+        ValueError: the numbers of fresh problems differ.
+    """
+    if base.fresh and there.fresh and base.fresh != there.fresh:
+        raise ValueError(f"fresh is {there.fresh} in this comparison; got {base.fresh}: another set of problems")
+    both: dict[str, Any] = {}
+    for name in affecting(base, "further"):
+        own, other = getattr(base, name), getattr(there, name)
+        both[name] = sorted({*own, *other}) if isinstance(own, list) else own or other
     return replace(base, **both)
 
 

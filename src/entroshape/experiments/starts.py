@@ -13,8 +13,8 @@ from entroshape.experiments.arms import Arm
 from entroshape.methods import success_threshold
 from entroshape.options import affecting
 from entroshape.runs import RunDirectory
-from entroshape.runs.points import has_point
 from entroshape.training.config import TrainConfig
+from entroshape.training.missing import missing_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +46,11 @@ def take_over_start(run: RunDirectory, job: Job) -> None:
     for donor in evaluated_starts(job):
         if 0 not in run.evaluation_steps():
             run.write_evaluation(0, *donor.read_evaluation(0))
-        for point in donor.read_points():
-            wanted = point.weights == "start" and point.temperature in job.config.eval_temperatures
-            if wanted and not has_point(run.points_path, point.weights, point.step, point.temperature):
-                run.write_point(point)
+        starts = [each for each in missing_points(run, job.config) if each.weights == "start"]
+        for fresh in {each.fresh for each in starts}:
+            for point in donor.read_points(fresh):
+                if (fresh, point.weights, point.step, point.temperature) in starts:
+                    run.write_point(point, fresh)
 
 
 def evaluated_starts(job: Job) -> Iterator[RunDirectory]:
@@ -76,7 +77,8 @@ def _start(config: dict[str, Any], job: Job) -> list[Any]:
 
 def _has_start(job: Job) -> bool:
     run = RunDirectory(job.path)
-    points = (has_point(run.points_path, "start", 0, temperature) for temperature in job.config.eval_temperatures)
+    # The fresh problems are evaluated after training, too late for a run that waits.
+    points = (run.has_point(*point) for point in job.config.points_at(0))
     return 0 in run.evaluation_steps() and all(points)
 
 

@@ -31,11 +31,6 @@ def write_point(folder: Path, point: EvaluationPoint) -> None:
     write_aside(path, lambda file: file.write(f"{text}\n".encode()))
 
 
-def has_point(folder: Path, weights: str, step: int, temperature: float) -> bool:
-    """Whether the folder has the point."""
-    return (folder / point_name(weights, step, temperature)).is_file()
-
-
 def read_points(folder: Path, up_to: int | None = None) -> list[EvaluationPoint]:
     """Reads the points, up to a step or all, ordered by step, weights and temperature.
 

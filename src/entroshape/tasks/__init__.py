@@ -48,6 +48,7 @@ def load_task(
     test_size: int | None = 256,
     seed: int = 0,
     training: bool = True,
+    fresh: int | None = None,
 ) -> Task:
     """Loads the task that ``spec`` names; :data:`TASKS` lists the forms.
 
@@ -62,20 +63,22 @@ def load_task(
             part of a file, otherwise all.
         seed: random seed for the training problems. The test problems are the same for every seed.
         training: whether training problems are required. Otherwise those of a benchmark are not loaded.
+        fresh: replaces the held-out problems with this many others, which are neither held out nor among the training
+            problems of this ``seed`` and ``train_size``. Only for tasks that make their problems.
 
     Raises:
         ValueError: the task is unknown (the message lists the known ones), a size is below 1, training problems are
-            required but missing, or the task's loader refuses its options.
+            required but missing, the task has no fresh problems, or the task's loader refuses its options.
 
     Example:
         >>> task = load_task("countdown", train_size=4, test_size=2)
         >>> task.reward(task.test["prompt"], ["no idea"] * 2, numbers=task.test["numbers"], target=task.test["target"])
         [0.0, 0.0]
     """
-    for name, size in (("train_size", train_size), ("test_size", test_size)):
+    for name, size in (("train_size", train_size), ("test_size", test_size), ("fresh", fresh)):
         if size is not None:
             check_integer(name, size, minimum=1)
-    task = _load(parse_spec(spec), train_size, test_size, seed, training)
+    task = _load(parse_spec(spec), train_size, test_size, seed, training, fresh)
     if training and not len(task.train):
         raise ValueError(
             f"task {spec!r} has only test problems: you can evaluate on it but not train. To train, use your own "
@@ -84,16 +87,24 @@ def load_task(
     return task if reward is None else replace(task, reward=load_reward(reward), verdicts=None)
 
 
-def _load(spec: TaskSpec, train_size: int | None, test_size: int | None, seed: int, training: bool) -> Task:
+def _load(
+    spec: TaskSpec, train_size: int | None, test_size: int | None, seed: int, training: bool, fresh: int | None
+) -> Task:
     generated = test_size or GENERATED_TEST_SIZE
     if spec.text == "countdown":
-        return load_countdown(train_size=train_size or COUNTDOWN_TRAIN_SIZE, test_size=generated, seed=seed)
+        size = train_size or COUNTDOWN_TRAIN_SIZE
+        return load_countdown(train_size=size, test_size=generated, seed=seed, fresh=fresh)
     if spec.kind == "countdown_search" and not spec.name:
         size = train_size or COUNTDOWN_TRAIN_SIZE
-        return load_countdown_search(spec, train_size=size, test_size=generated, seed=seed)
+        return load_countdown_search(spec, train_size=size, test_size=generated, seed=seed, fresh=fresh)
     if spec.kind == "reasoning_gym" and spec.name:
         size = train_size or REASONING_GYM_TRAIN_SIZE
-        return load_reasoning_gym(spec, train_size=size, test_size=generated, seed=seed)
+        return load_reasoning_gym(spec, train_size=size, test_size=generated, seed=seed, fresh=fresh)
+    if fresh is not None:
+        raise ValueError(
+            f"fresh problems exist only for tasks that make their problems (countdown, countdown_search, "
+            f"reasoning_gym:<name>); {spec.text!r} has a fixed set"
+        )
     if spec.kind == "math" and spec.name in BENCHMARKS:
         return load_benchmark(spec, train_size=train_size, test_size=test_size, seed=seed, training=training)
     if spec.kind == "jsonl" and spec.name:

@@ -11,10 +11,12 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from operator import add, mul, sub
 from typing import Any, ClassVar
 
 from entroshape.tasks.base import Completion, Task, completion_text, optional_module
+from entroshape.tasks.fresh import FRESH_SEED, fresh_problems
 
 OPERATORS = {"+": add, "-": sub, "*": mul}
 INPUTS = range(1, 13)
@@ -32,6 +34,9 @@ MAX_RESPONSE_TOKENS = 25
 
 HELD_OUT = 256
 """Number of test problems."""
+FRESH_DRAWS = 100
+"""Most draws per fresh problem: some are training problems."""
+
 HELD_OUT_SEED = 20250808
 _NUMBERS = {str(value): value for value in VALUES}
 
@@ -241,18 +246,25 @@ def _random_problem(rng: random.Random) -> Problem:
             return Problem(numbers, target)
 
 
-def load_countdown(*, train_size: int, test_size: int, seed: int) -> Task:
+def load_countdown(*, train_size: int, test_size: int, seed: int, fresh: int | None = None) -> Task:
     """Loads the task: ``train_size`` problems drawn with ``seed``, and the first ``test_size`` held-out problems.
 
+    With ``fresh``, that many problems which are neither held out nor among the training problems are the test problems.
+
     Raises:
-        ValueError: ``test_size`` is above 256.
+        ValueError: ``test_size`` is above 256, or there are fewer fresh problems.
     """
     check_test_size("countdown", test_size)
-    stream = training_problems(seed)
+    train = list(islice(training_problems(seed), train_size))
+    test, split = held_out_problems()[:test_size], "test"
+    if fresh is not None:
+        rng, used = random.Random(FRESH_SEED), {*held_out_keys(), *(problem.key for problem in train)}
+        draws = (_random_problem(rng) for _ in range(FRESH_DRAWS * fresh))
+        test, split = tuple(fresh_problems("countdown", ((each.key, each) for each in draws), used, fresh)), "fresh"
     return Task(
         name="countdown",
-        train=problem_rows(f"countdown-train-{seed}", [next(stream) for _ in range(train_size)]),
-        test=problem_rows("countdown-test", held_out_problems()[:test_size]),
+        train=problem_rows(f"countdown-train-{seed}", train),
+        test=problem_rows(f"countdown-{split}", test),
         reward=countdown_reward,
         max_completion_length=MAX_RESPONSE_TOKENS + 3,
         token_kinds=countdown_kinds,

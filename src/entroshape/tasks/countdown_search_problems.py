@@ -23,6 +23,7 @@ from entroshape.tasks.countdown_search import (
     countdown_search_reward,
     remaining,
 )
+from entroshape.tasks.fresh import FRESH_SEED, fresh_problems
 from entroshape.tasks.spec import TaskSpec
 
 TARGETS = range(10, 61)
@@ -118,7 +119,9 @@ def _ordered(rng: random.Random, key: Key) -> Problem:
     return Problem(tuple(rng.sample(numbers, len(numbers))), target)
 
 
-def load_countdown_search(spec: TaskSpec, *, train_size: int, test_size: int, seed: int) -> Task:
+def load_countdown_search(
+    spec: TaskSpec, *, train_size: int, test_size: int, seed: int, fresh: int | None = None
+) -> Task:
     """Loads the task at one level: ``train_size`` problems drawn with ``seed``, the first ``test_size`` held-out ones.
 
     Args:
@@ -126,19 +129,28 @@ def load_countdown_search(spec: TaskSpec, *, train_size: int, test_size: int, se
         train_size: number of training problems.
         test_size: number of test problems.
         seed: random seed for the training problems.
+        fresh: number of test problems that are neither held out nor among the training problems, instead of those.
 
     Raises:
-        ValueError: an option is unknown or invalid, or ``test_size`` is above 256.
+        ValueError: an option is unknown or invalid, ``test_size`` is above 256, or there are fewer fresh problems.
     """
     level = spec.options.get("level", DEFAULT_LEVEL)
     if not spec.options.keys() <= {"level"} or level not in LEVELS:
         raise ValueError(f"countdown_search takes level={', level='.join(LEVELS)} after '?'; got {spec.query!r}")
     check_test_size("countdown_search", test_size)
     name = f"countdown_search-{level}"
+    train = list(islice(training_problems(level, seed), train_size))
+    test, split = held_out_problems(level)[:test_size], "test"
+    if fresh is not None:
+        rng, used = random.Random(f"{FRESH_SEED}-{level}"), {problem.key for problem in train}
+        # None of these is held out on any level, because a problem has one level.
+        others = rng.sample(_split(level)[1], len(_split(level)[1]))
+        found = fresh_problems(spec.text, ((key, key) for key in others), used, fresh)
+        test, split = tuple(_ordered(rng, key) for key in found), "fresh"
     return Task(
         name=spec.text,
-        train=_rows(f"{name}-train-{seed}", list(islice(training_problems(level, seed), train_size))),
-        test=_rows(f"{name}-test", held_out_problems(level)[:test_size]),
+        train=_rows(f"{name}-train-{seed}", train),
+        test=_rows(f"{name}-{split}", test),
         reward=countdown_search_reward,
         max_completion_length=MAX_RESPONSE_TOKENS,
         token_kinds=countdown_search_kinds,

@@ -13,12 +13,16 @@ from urllib.parse import unquote_plus
 
 from entroshape.tasks.base import Completion, Task, Verdict, completion_text, optional_module
 from entroshape.tasks.code_evaluation import check_may_evaluate, evaluates, needs_process
+from entroshape.tasks.fresh import FRESH_SEED, fresh_problems
 from entroshape.tasks.score_worker import encode
 from entroshape.tasks.spec import TaskSpec
 from entroshape.tasks.workers import ScoringPool
 
 INSTRUCTION = "Give the final answer alone, between <answer> and </answer>."
 RESERVED = ("seed", "size")
+FRESH_DRAWS = 2
+"""Number of draws per fresh problem: some are questions of the other splits."""
+
 TEST_SEED = "test"
 """Test problems are the same whatever the run's seed, so that runs can be compared."""
 MADE_OF_OTHERS = "composite"
@@ -150,12 +154,13 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def load_reasoning_gym(spec: TaskSpec, *, train_size: int, test_size: int, seed: int) -> Task:
+def load_reasoning_gym(spec: TaskSpec, *, train_size: int, test_size: int, seed: int, fresh: int | None = None) -> Task:
     """Loads ``reasoning_gym:<name>`` or ``reasoning_gym:<name>?option=value&...``.
 
     Questions are distinct, and no question is in both splits. A data set with few distinct questions therefore gives
     fewer problems than requested, and at most a fifth of them are held out. Columns: ``id``, ``prompt`` (the question)
-    and ``entry`` (the data set's entry as JSON).
+    and ``entry`` (the data set's entry as JSON). With ``fresh``, that many questions of neither split are the test
+    problems.
 
     Raises:
         ValueError: the data set is unknown (the message has the closest names), an option is unknown or its value is
@@ -174,10 +179,15 @@ def load_reasoning_gym(spec: TaskSpec, *, train_size: int, test_size: int, seed:
         raise ValueError(
             f"{spec.text} has only {len(test_pool | train_pool)} distinct questions: too few to hold out any"
         )
+    shown, split = list(test.items()), "test"
+    if fresh is not None:
+        candidates = _distinct_entries(name, options, FRESH_SEED, FRESH_DRAWS * fresh)
+        items = ((question, (question, entry)) for question, entry in candidates.items())
+        shown, split = fresh_problems(spec.text, items, test_pool.keys() | train_pool.keys(), fresh), "fresh"
     return Task(
         name=spec.text,
         train=_rows(f"{name}-train-{seed}", train),
-        test=_rows(f"{name}-test", list(test.items())),
+        test=_rows(f"{name}-{split}", shown),
         reward=reward,
         max_completion_length=256,
         instruction=INSTRUCTION,

@@ -33,6 +33,7 @@ INTEGER_OPTIONS = (
     ("eval_problems", 1, MAX_COUNT),
     ("eval_samples", 1, MAX_COUNT),
     ("eval_every", 0, MAX_COUNT),
+    ("fresh", 0, MAX_COUNT),
     ("rollouts_every", 0, MAX_COUNT),
     ("save_every", 1, MAX_COUNT),
     ("warmup_steps", 0, MAX_COUNT),
@@ -169,6 +170,11 @@ class TrainConfig:
     """After training, also count the successes of mixtures (1 - a) * start + a * trained of the weights, for these a,
     such as 0.5,0.7, and of the same mixtures with the exponential mean if there is one. Nothing is written for them."""
 
+    fresh: int = option("further", default=0)
+    """Also count the successes, before and after training, on this many fresh problems: neither held out nor among the
+    run's training problems. What is chosen on the held-out problems can be confirmed on them. Only for tasks that make
+    their problems: countdown, countdown_search, reasoning_gym."""
+
     rollouts_every: int = option("resources", default=10)
     """Keep the rollouts, with the credit of every token, every N steps. 0: keep none."""
 
@@ -248,7 +254,7 @@ class TrainConfig:
 
         See :class:`~entroshape.metrics.points.EvaluationPoint`. Mixtures are only evaluated at the last step.
         """
-        further = self.ema_decay is not None or bool(self.eval_mixtures)
+        further = self.ema_decay is not None or bool(self.eval_mixtures) or self.fresh > 0
         temperatures = self.eval_temperatures or ([self.temperature] if further else [])
         kinds = {"last": "mix"} if self.ema_decay is None else {"last": "mix", "ema": "mix-ema"}
         weights = list(kinds) if step else ["start"]

@@ -22,7 +22,6 @@ from entroshape.evaluation import EvaluationResult, evaluate
 from entroshape.evaluation.points import point_of
 from entroshape.models import formatted_prompt
 from entroshape.runs import RunDirectory
-from entroshape.runs.points import has_point
 from entroshape.sampling.draws import derived_seed
 from entroshape.tasks import Task
 from entroshape.training.callbacks import StepProgress
@@ -57,6 +56,7 @@ class HeldOut:
         tokenizer: the model's tokenizer.
         success_threshold: a completion is a success if its reward is above this threshold.
         progress: shows the progress.
+        fresh: number of test problems of ``task`` if they are fresh ones; 0 if they are the held-out problems.
     """
 
     def __init__(
@@ -67,9 +67,11 @@ class HeldOut:
         tokenizer: PreTrainedTokenizerBase,
         success_threshold: float,
         progress: StepProgress,
+        *,
+        fresh: int = 0,
     ) -> None:
         self._run, self._config, self._task, self._tokenizer = run, config, task, tokenizer
-        self._success_threshold, self._progress = success_threshold, progress
+        self._success_threshold, self._progress, self._fresh = success_threshold, progress, fresh
 
     def evaluate(self, model: PreTrainedModel, step: int) -> None:
         """Writes every completion at the run's own temperature with its verdict, and the metrics."""
@@ -81,7 +83,7 @@ class HeldOut:
         """The temperatures at which the run lacks a point of a step, by weights."""
         missing: dict[str, list[float]] = {}
         for weights, _, temperature in self._config.points_at(step):
-            if not has_point(self._run.points_path, weights, step, temperature):
+            if not self._run.has_point(weights, step, temperature, fresh=self._fresh):
                 missing.setdefault(weights, []).append(temperature)
         return missing
 
@@ -95,14 +97,17 @@ class HeldOut:
         """
         for temperature in self.lacking(step).get(weights, []):
             rows = self._rows(model, weights, step, temperature)
-            self._run.write_point(point_of(rows, weights=weights, step=step, temperature=temperature))
+            point = point_of(rows, weights=weights, step=step, temperature=temperature)
+            self._run.write_point(point, fresh=self._fresh)
 
     def _rows(self, model: PreTrainedModel, weights: str, step: int, temperature: float) -> Sequence[dict[str, Any]]:
         own = temperature == self._config.temperature and weights in ("start", "last")
-        if own and step in self._run.evaluation_steps():
+        if own and not self._fresh and step in self._run.evaluation_steps():
             return self._run.read_evaluation(step)[0]
+        problems = ", fresh problems" if self._fresh else ""
+        what = f"evaluating {weights} at step {step}, T {temperature:g}{problems}"
         seed = point_seed(self._config.seed, weights, step, temperature)
-        return self._evaluated(model, temperature, seed, f"evaluating {weights} at step {step}, T {temperature:g}").rows
+        return self._evaluated(model, temperature, seed, what).rows
 
     def _evaluated(self, model: PreTrainedModel, temperature: float, seed: int, what: str) -> EvaluationResult:
         with self._progress.phase(what) as progress:

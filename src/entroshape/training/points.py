@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from accelerate import PartialState
 from rich.console import Console
 from torch import Tensor
@@ -9,7 +11,6 @@ from transformers import PreTrainedModel
 
 from entroshape.methods import success_threshold
 from entroshape.models import load_model
-from entroshape.report import write_report
 from entroshape.runs import RunDirectory
 from entroshape.tasks import Task
 from entroshape.training.callbacks import StepProgress
@@ -20,22 +21,31 @@ from entroshape.weights import mixed, swapped
 from entroshape.weights.loading import adapter_start
 
 
-def add_missing_points(run: RunDirectory, config: TrainConfig, task: Task, console: Console) -> None:
-    """Evaluates the start and the saved weights of a finished run where it lacks points, and rewrites its report."""
+def add_missing_points(
+    run: RunDirectory, config: TrainConfig, task_of: Callable[[int], Task], console: Console
+) -> None:
+    """Evaluates the start and the saved weights of a trained run where it lacks points.
+
+    Args:
+        run: the run directory.
+        config: its options.
+        task_of: loads the task with so many fresh problems as its test problems; 0: with the held-out problems.
+        console: where progress is shown.
+    """
     missing = missing_points(run, config)
-    steps = {weights: step for weights, step, _ in missing}
+    steps = {each.weights: each.step for each in missing}
+    tasks = {fresh: task_of(fresh) for fresh in dict.fromkeys(each.fresh for each in missing)}
     threshold = success_threshold(config.method, config.method_options)
-    console.print(f"{run.path} is already trained; it lacks {len(missing)} points", soft_wrap=True)
     with StepProgress(config.steps, console) as progress:
         for weights, step in steps.items():
             kind, _, share = weights.partition(":")
             folder = run.ema_model_path if kind.endswith("ema") else run.model_path
             model, tokenizer = load_model(config.model if kind == "start" else str(folder))
-            held_out = HeldOut(run, config, task, tokenizer, threshold, progress)
             own = _mixed_with_start(model, config, float(share)) if share else {}
             with swapped(model.to(PartialState().device), own):
-                held_out.add_points(model, weights, step)
-    console.print(f"report: {write_report(run.path)}", soft_wrap=True)
+                for fresh, task in tasks.items():
+                    held_out = HeldOut(run, config, task, tokenizer, threshold, progress, fresh=fresh)
+                    held_out.add_points(model, weights, step)
 
 
 def _mixed_with_start(model: PreTrainedModel, config: TrainConfig, share: float) -> dict[str, Tensor]:

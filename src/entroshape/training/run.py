@@ -82,12 +82,14 @@ def train(config: TrainConfig, *, resume: str | Path | None = None, console: Con
 
 def _completed(run: RunDirectory, config: TrainConfig, console: Console) -> None:
     """What is left to do for a run that is trained: evaluations that were asked for later."""
-    if not missing_points(run, config):
+    missing = len(missing_points(run, config))
+    if not missing:
         console.print(f"{run.path} is already finished", soft_wrap=True)
         return
-    task = _task(config)
+    console.print(f"{run.path} is already trained; it lacks {missing} points", soft_wrap=True)
     with begun():
-        add_missing_points(run, config, task, console)
+        add_missing_points(run, config, lambda fresh: _task(config, fresh), console)
+        console.print(f"report: {write_report(run.path)}", soft_wrap=True)
 
 
 def _carried_out(
@@ -95,6 +97,8 @@ def _carried_out(
 ) -> RunDirectory:
     # Everything that cannot work is refused before anything is written.
     task = _task(config)
+    if config.fresh:
+        _task(config, config.fresh)
     arguments = engine_arguments(config, task, state.num_processes)
     model, tokenizer = load_model(config.model)
     check_readable(task, config.model, tokenizer)
@@ -143,6 +147,7 @@ def _carried_out(
             _save_model(trainer, run.ema_model_path, state)
     if state.is_main_process:
         with begun():
+            add_missing_points(run, config, lambda fresh: _task(config, fresh), console)
             _show_outcome(run, config, console)
     state.wait_for_everyone()
     return run
@@ -254,13 +259,14 @@ def _on_cpu(config: TrainConfig) -> bool:
     return config.device == "cpu" or not torch.accelerator.is_available()
 
 
-def _task(config: TrainConfig) -> Task:
+def _task(config: TrainConfig, fresh: int = 0) -> Task:
     return load_task(
         config.task,
         reward=config.reward,
         train_size=config.train_size,
         test_size=config.eval_problems,
         seed=config.seed,
+        fresh=fresh or None,
     )
 
 
