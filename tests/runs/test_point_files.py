@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from entroshape.metrics.points import EvaluationPoint
 from entroshape.runs import RunDirectory
-from entroshape.runs.points import point_name
+from entroshape.runs.points import has_point, point_name, points_folder
 
 
 def point(**overrides):
@@ -44,8 +44,8 @@ def test_points_are_read_back_by_step_weights_and_temperature(run):
     for each in reversed(points):
         run.write_point(each)
     assert run.read_points() == points
-    assert run.has_point("last", 4, 0)
-    assert not run.has_point("last", 4, 0.2)
+    assert has_point(run.path, "last", 4, 0)
+    assert not has_point(run.path, "last", 4, 0.2)
 
 
 def test_a_point_that_is_made_again_replaces_the_earlier_one(run):
@@ -57,7 +57,7 @@ def test_a_point_that_is_made_again_replaces_the_earlier_one(run):
 def test_points_after_a_step_are_forgotten_with_what_a_resumed_run_repeats(run):
     for step in (2, 4, 6):
         run.write_point(point(step=step))
-    (run.points_path() / "step-6-last-T0.7.json").write_text("damaged")
+    (points_folder(run.path) / "step-6-last-T0.7.json").write_text("damaged")
     run.check_tables(4)
     run.forget_after(4)
     assert run.read_points() == [point(step=2), point(step=4)]
@@ -73,7 +73,7 @@ def test_points_after_a_step_are_forgotten_with_what_a_resumed_run_repeats(run):
 )
 def test_a_damaged_point_is_refused_by_the_name_of_its_file(run, text, why):
     run.write_point(point())
-    (run.points_path() / "step-4-last-T0.6.json").write_text(text)
+    (points_folder(run.path) / "step-4-last-T0.6.json").write_text(text)
     for read in (run.read_points, lambda: run.check_tables(4)):
         with pytest.raises(ValueError, match=rf"step-4-last-T0\.6\.json.*{why}"):
             read()

@@ -15,6 +15,7 @@ from entroshape.evaluation import evaluate
 from entroshape.evaluation.points import point_of
 from entroshape.models import load_model
 from entroshape.runs import RunDirectory
+from entroshape.runs.points import points_folder
 from entroshape.tasks import load_task
 from entroshape.training.config import TrainConfig
 from entroshape.training.evaluator import point_seed
@@ -109,15 +110,15 @@ def test_training_and_its_evaluations_do_not_depend_on_points(finished, tmp_path
 def test_a_finished_run_gets_the_points_that_it_lacks_without_training(finished, copy, capsys):
     """Even without its checkpoints. Those of steps in between are not made: their weights are gone."""
     shutil.rmtree(copy.checkpoints_path)
-    kept = [copy.points_path() / "step-2-last-T0.5.json", *copy.points_path().glob("step-1-*")]
-    lost = [path for path in copy.points_path().iterdir() if path not in kept]
+    kept = [points_folder(copy.path) / "step-2-last-T0.5.json", *points_folder(copy.path).glob("step-1-*")]
+    lost = [path for path in points_folder(copy.path).iterdir() if path not in kept]
     kept_times = [path.stat().st_mtime_ns for path in kept]
     weights = (copy.model_path / "model.safetensors").stat().st_mtime_ns
     for path in lost:
         path.unlink()
     assert main(["train", f"--resume={copy.path}"]) == 0
     assert f"it lacks {len(lost)} points" in capsys.readouterr().out.replace("\n", " ")
-    assert files(copy.points_path()) == files(finished.points_path())
+    assert files(points_folder(copy.path)) == files(points_folder(finished.path))
     assert [path.stat().st_mtime_ns for path in kept] == kept_times
     assert (copy.model_path / "model.safetensors").stat().st_mtime_ns == weights
     assert not copy.checkpoints_path.exists()
@@ -137,7 +138,7 @@ def test_a_run_that_is_killed_between_points_makes_the_others_when_it_is_resumed
     run = RunDirectory.open(path)
     assert 0 < len(run.read_points()) < len(finished.read_points())
     assert main(["train", f"--resume={path}"]) == 0
-    assert files(run.points_path()) == files(finished.points_path())
+    assert files(points_folder(run.path)) == files(points_folder(finished.path))
     assert (run.model_path / "model.safetensors").read_bytes() == (
         finished.model_path / "model.safetensors"
     ).read_bytes()
@@ -154,7 +155,7 @@ def test_fresh_problems_are_evaluated_before_and_after_training_also_later(finis
     expected = {(step, each, t) for step in weights for each in weights[step] for t in TEMPERATURES}
     assert {(point.step, point.weights, point.temperature) for point in points} == expected
     assert {point.problems for point in points} == {6}
-    assert files(copy.points_path()) == files(finished.points_path())
+    assert files(points_folder(copy.path)) == files(points_folder(finished.path))
     task = load_task("countdown", test_size=8, train_size=60, fresh=6)
     seed = point_seed(0, "last", 2, 0.5)
     result = evaluate(*load_model(str(copy.model_path)), task, samples=4, temperature=0.5, seed=seed)
@@ -165,11 +166,13 @@ def test_mixtures_of_an_adapter_are_those_of_the_whole_weights(tmp_path):
     path = tmp_path / "lora"
     assert main(["train", *SMALL, "--lora-rank=4", "--eval-mixtures=0.5", f"--output={path}"]) == 0
     run = RunDirectory.open(path)
-    before = files(run.points_path())
+    before = files(points_folder(run.path))
     assert {"step-2-mix-0.5-T1.0.json", "step-2-mix-ema-0.5-T1.0.json"} <= before.keys()
-    shutil.rmtree(run.points_path())
+    shutil.rmtree(points_folder(run.path))
     assert main(["train", f"--resume={path}"]) == 0
-    assert files(run.points_path()) == {name: text for name, text in before.items() if not name.startswith("step-1-")}
+    assert files(points_folder(run.path)) == {
+        name: text for name, text in before.items() if not name.startswith("step-1-")
+    }
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from entroshape.experiments.arms import Arm
 from entroshape.methods import success_threshold
 from entroshape.options import affecting
 from entroshape.runs import RunDirectory
+from entroshape.runs.points import has_point
 from entroshape.training.config import TrainConfig
 from entroshape.training.missing import missing_points
 
@@ -78,7 +79,7 @@ def _start(config: dict[str, Any], job: Job) -> list[Any]:
 def _has_start(job: Job) -> bool:
     run = RunDirectory(job.path)
     # The fresh problems are evaluated after training, too late for a run that waits.
-    points = (run.has_point(*point) for point in job.config.points_at(0))
+    points = (has_point(run.path, *point) for point in job.config.points_at(0))
     return 0 in run.evaluation_steps() and all(points)
 
 

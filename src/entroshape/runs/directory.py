@@ -19,7 +19,7 @@ from entroshape.runs.checkpoints import is_whole, list_checkpoints, mark_whole
 from entroshape.runs.config_file import read_options, write_options
 from entroshape.runs.files import held, is_aside, json_line, made_directory, write_aside
 from entroshape.runs.metrics import append_row, check_step, read_rows, truncate_rows
-from entroshape.runs.points import forget_points_after, point_folder, point_name, read_points, write_point
+from entroshape.runs.points import check_points, forget_points_after, points_folder, read_points, write_point
 from entroshape.runs.reading import check_numbers, parse_json
 from entroshape.runs.tables import ALL_ROLLOUT_COLUMNS as COLUMNS
 from entroshape.runs.tables import EVALUATION_SCHEMA, OPTIONAL, read_metadata, read_table, rollout_schema, write_table
@@ -162,14 +162,12 @@ class RunDirectory:
             self.read_evaluation(kept)
         for kept in filter(step.__ge__, self.rollout_steps()):
             self.read_rollouts(kept)
-        for folder in self._point_folders():
-            read_points(folder, step)
+        check_points(self.path, step)
 
     def forget_after(self, step: int) -> None:
         """Deletes metrics, rollouts, evaluations and points after ``step``, which a resumed run repeats."""
         self.truncate_metrics(step)
-        for folder in self._point_folders():
-            forget_points_after(folder, step)
+        forget_points_after(self.path, step)
         for kind in ("rollouts", "eval"):
             for later in filter(step.__lt__, self._steps(kind)):
                 self._table_path(kind, later).unlink()
@@ -235,20 +233,9 @@ class RunDirectory:
         """The steps that were evaluated, in order; 0 is before training."""
         return self._steps("eval")
 
-    def points_path(self, fresh: int = 0) -> Path:
-        """The folder of the points on the held-out problems, or on so many fresh ones."""
-        return self.path / (f"points-fresh-{fresh}" if fresh else "points")
-
-    def _point_folders(self) -> list[Path]:
-        return sorted(self.path.glob("points*"))
-
     def write_point(self, point: EvaluationPoint, fresh: int = 0) -> None:
         """Writes the successes of an evaluation under one setting of weights, step and temperature."""
-        write_point(self.points_path(fresh), point)
-
-    def has_point(self, weights: str, step: int, temperature: float, fresh: int = 0) -> bool:
-        """Whether there is a point of these weights, step and temperature."""
-        return (self.points_path(fresh) / point_name(weights, step, temperature)).is_file()
+        write_point(points_folder(self.path, fresh), point)
 
     def read_points(self, fresh: int = 0) -> list[EvaluationPoint]:
         """Reads all points on the held-out problems, or on so many fresh ones, by step, weights and temperature.
@@ -256,7 +243,7 @@ class RunDirectory:
         Raises:
             ValueError: a file is damaged; the message names it.
         """
-        return read_points(self.points_path(fresh))
+        return read_points(points_folder(self.path, fresh))
 
     def is_finished(self, steps: int, *, ema: bool = False) -> bool:
         """Whether a run of ``steps`` steps has the last evaluation, the model (``ema``: both models) and the report."""

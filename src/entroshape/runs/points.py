@@ -24,6 +24,16 @@ def point_name(weights: str, step: int, temperature: float) -> str:
     return f"step-{step}-{weights.replace(':', '-')}-T{float(temperature)}.json"
 
 
+def points_folder(run: Path, fresh: int = 0) -> Path:
+    """The folder of a run's points on the held-out problems, or on so many fresh ones."""
+    return run / (f"points-fresh-{fresh}" if fresh else "points")
+
+
+def has_point(run: Path, weights: str, step: int, temperature: float, fresh: int = 0) -> bool:
+    """Whether a run has the point."""
+    return (points_folder(run, fresh) / point_name(weights, step, temperature)).is_file()
+
+
 def write_point(folder: Path, point: EvaluationPoint) -> None:
     """Writes a point atomically. A point of the same weights, step and temperature is replaced."""
     text = json.dumps(point.to_dict(), allow_nan=False)
@@ -41,11 +51,22 @@ def read_points(folder: Path, up_to: int | None = None) -> list[EvaluationPoint]
     return sorted(points, key=lambda point: (point.step, point.weights, point.temperature))
 
 
-def forget_points_after(folder: Path, step: int) -> None:
-    """Deletes the points of all steps after ``step``."""
-    for path, own in _files(folder).items():
-        if own > step:
-            path.unlink()
+def check_points(run: Path, up_to: int) -> None:
+    """Reads the points of a run up to a step, on all sets of problems.
+
+    Raises:
+        ValueError: see :func:`read_points`.
+    """
+    for folder in sorted(run.glob("points*")):
+        read_points(folder, up_to)
+
+
+def forget_points_after(run: Path, step: int) -> None:
+    """Deletes the points of a run of all steps after ``step``, on all sets of problems."""
+    for folder in run.glob("points*"):
+        for path, own in _files(folder).items():
+            if own > step:
+                path.unlink()
 
 
 def _files(folder: Path) -> dict[Path, int]:

@@ -22,6 +22,7 @@ from entroshape.evaluation import EvaluationResult, evaluate
 from entroshape.evaluation.points import point_of
 from entroshape.models import formatted_prompt
 from entroshape.runs import RunDirectory
+from entroshape.runs.points import has_point
 from entroshape.sampling.draws import derived_seed
 from entroshape.tasks import Task
 from entroshape.training.callbacks import StepProgress
@@ -83,7 +84,7 @@ class HeldOut:
         """The temperatures at which the run lacks a point of a step, by weights."""
         missing: dict[str, list[float]] = {}
         for weights, _, temperature in self._config.points_at(step):
-            if not self._run.has_point(weights, step, temperature, fresh=self._fresh):
+            if not has_point(self._run.path, weights, step, temperature, self._fresh):
                 missing.setdefault(weights, []).append(temperature)
         return missing
 

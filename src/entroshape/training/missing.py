@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from entroshape.runs import RunDirectory
+from entroshape.runs.points import has_point
 from entroshape.training.config import TrainConfig
 
 
@@ -27,4 +28,4 @@ def wanted_points(config: TrainConfig) -> list[Missing]:
 
 def missing_points(run: RunDirectory, config: TrainConfig) -> list[Missing]:
     """Those of :func:`wanted_points` that the run does not have."""
-    return [each for each in wanted_points(config) if not run.has_point(*each[1:], fresh=each.fresh)]
+    return [each for each in wanted_points(config) if not has_point(run.path, *each[1:], each.fresh)]
