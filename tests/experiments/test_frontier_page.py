@@ -9,7 +9,7 @@ from frontier_records import compared, record
 from rich.console import Console
 
 from entroshape.experiments import Comparison, parse_arms
-from entroshape.experiments.frontier_table import frontier_text
+from entroshape.experiments.frontier_table import frontier_table, frontier_text
 from entroshape.experiments.page import page_data, write_page
 from entroshape.experiments.table import comparison_table
 from entroshape.training.config import TrainConfig
@@ -25,10 +25,16 @@ def comparison():
 def test_the_terminal_shows_margins_with_intervals_and_says_what_was_chosen_where(comparison, capsys):
     Console(width=150).print(comparison_table(comparison))
     text = " ".join(capsys.readouterr().out.split())
-    assert "Beyond the hull" in text
+    assert "Above the hull, in percentage points" in text
+    assert "seeds Pass@16 Pass@32 Mean Area Greedy" in text
     assert "Chosen on 32 held-out problems: the method's point and the pair of the coin." in text
     assert "Reported on the other 32" in text
     assert "of the start over temperatures and of dapo over temperatures and steps" in text
+
+
+def test_the_table_fits_a_terminal_of_90_columns_without_losing_a_word(comparison, capsys):
+    Console(width=90).print(*frontier_table(comparison))
+    assert "…" not in capsys.readouterr().out
 
 
 def test_the_baseline_shows_no_margin_and_the_reason(comparison):

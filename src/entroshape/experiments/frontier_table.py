@@ -47,6 +47,9 @@ class FrontierText:
     """The table of figures beyond the hull."""
 
     columns: list[str]
+    short: list[str]
+    """Short names of the columns that hold figures beyond the hull, which are the last ones."""
+
     rows: list[FrontierRow]
     notes: list[str]
     """Sentences on what was chosen, what is reported, and what the marks mean."""
@@ -75,7 +78,8 @@ def frontier_text(comparison: Comparison) -> FrontierText | None:
             rows.append(_row(each, "all weights *", [Cell(text="")] * len(plain), [*wide, None, None, None]))
     columns = [*(wording(name).label for name in plain), *(wording(kind.format("")).label for kind in kinds), "Greedy"]
     rows = [replace(row, arm=f"{row.arm} (exploratory)") if row.arm in later else row for row in rows]
-    return FrontierText(columns=columns, rows=rows, notes=_notes(comparison, rows, summaries))
+    short = [*(f"Pass@{k}" for k in tries), "Mean", "Area", "Greedy"]
+    return FrontierText(columns=columns, short=short, rows=rows, notes=_notes(comparison, rows, summaries))
 
 
 def frontier_table(comparison: Comparison) -> list[Table | Text]:
@@ -84,17 +88,19 @@ def frontier_table(comparison: Comparison) -> list[Table | Text]:
     if text is None:
         return []
     table = Table(
-        title="Beyond the hull: shares in percentage points, with 95 % intervals over seeds",
+        title="Above the hull, in percentage points, with 95 % intervals over seeds",
         title_justify="left",
         box=box.SIMPLE_HEAD,
     )
-    table.add_column("")
-    for column in ("seeds", *text.columns):
+    table.add_column("", overflow="fold")
+    for column in ("seeds", *text.short):
         table.add_column(column, justify="right")
     for row in text.rows:
         name = Text.assemble(row.arm, (f"\n{row.weights}" if row.weights else "", "dim"))
-        table.add_row(name, str(row.seeds), *map(_rich, row.cells))
-    return [table, Text("\n".join(text.notes), style="dim")]
+        table.add_row(name, str(row.seeds), *map(_rich, row.cells[-len(text.short) :]))
+    most = text.short[-4]
+    columns = f"Pass@k: at equal Mean. Mean: at equal {most}. Area: between both hulls in {most}, in squared points."
+    return [table, Text("\n".join([columns, *text.notes]), style="dim")]
 
 
 def _row(
