@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from small_models import random_llama, word_tokenizer
+from small_models import fit, random_llama, word_tokenizer
 from torch import Tensor
 from tqdm import tqdm
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, get_cosine_schedule_with_warmup
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from entroshape.tasks import countdown
 
@@ -95,30 +95,6 @@ def batches(tokenizer: PreTrainedTokenizerFast, size: int, seed: int) -> Iterato
         yield encoded["input_ids"], labels
 
 
-def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps: int, peak: float) -> float:
-    """AdamW with a cosine schedule, bf16 autocast. Returns the mean loss of the last 50 steps, in nats per token."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak)
-    schedule = get_cosine_schedule_with_warmup(
-        optimizer, num_warmup_steps=min(50, steps // 10), num_training_steps=steps
-    )
-    losses: list[float] = []
-    model.train()
-    with tqdm(range(steps), desc="warm start", unit="step") as progress:
-        for _ in progress:
-            input_ids, labels = next(data)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                # Padding is on the right here, after all tokens with a loss, so the causal mask is enough.
-                loss = model(input_ids=input_ids, labels=labels).loss
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            progress.set_postfix(loss=f"{losses[-1]:.3f}")
-    return sum(losses[-50:]) / len(losses[-50:])
-
-
 @torch.inference_mode()
 def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: int) -> Score:
     """Samples ``samples`` completions per held-out problem at temperature 1 and verifies them."""
@@ -156,7 +132,7 @@ def main() -> None:
     model = random_llama(tokenizer, layers=4, hidden=128, feed_forward=384)
     begin = time.perf_counter()
     data = batches(tokenizer, arguments.batch, arguments.seed)
-    loss = train(model, data, arguments.steps, arguments.learning_rate)
+    loss = fit(model, data, arguments.steps, arguments.learning_rate)
     seconds = time.perf_counter() - begin
     torch.manual_seed(arguments.seed)
     score = measure(model, tokenizer, arguments.samples)

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from small_models import random_llama, wrapped
+from small_models import fit, random_llama, wrapped
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 from tqdm import tqdm
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, get_cosine_schedule_with_warmup
+from transformers import PreTrainedTokenizerFast
 
 from entroshape.evaluation import evaluate
 from entroshape.models import formatted_prompt
@@ -107,25 +107,6 @@ def batches(
         yield ids, labels
 
 
-def train(model: LlamaForCausalLM, data: Iterator[tuple[Tensor, Tensor]], steps: int, peak: float) -> None:
-    """AdamW with a cosine schedule."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak)
-    schedule = get_cosine_schedule_with_warmup(optimizer, min(50, steps // 10), steps)
-    model.train()
-    with tqdm(range(steps), desc="warm start", unit="step", mininterval=5) as progress:
-        for _ in progress:
-            input_ids, labels = next(data)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                # Padding is on the right here, after all tokens with a loss, so the causal mask is enough.
-                loss = model(input_ids=input_ids, labels=labels).loss
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-
-
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", required=True, help="task to learn: reasoning_gym:NAME?option=value&...")
@@ -151,7 +132,7 @@ def main() -> None:
     tokenizer = build_tokenizer(texts, context=256, letters=options.letters)
     model = random_llama(tokenizer, layers=options.layers, hidden=options.hidden, feed_forward=3 * options.hidden)
     begin = time.perf_counter()
-    train(model, batches(tokenizer, texts, options.batch, options.seed), options.steps, options.learning_rate)
+    fit(model, batches(tokenizer, texts, options.batch, options.seed), options.steps, options.learning_rate)
     result = evaluate(
         model,
         tokenizer,

@@ -166,7 +166,7 @@ def checked_first_error(place: Any, tokens: int) -> int | None:
         >>> checked_first_error(1, 2), checked_first_error(None, 2)
         (1, None)
     """
-    if place is not None and not (isinstance(place, int) and not isinstance(place, bool) and 0 <= place < tokens):
+    if place is not None and (type(place) is not int or not 0 <= place < tokens):
         raise ValueError(f"first_error must return None or the index of one of {tokens} tokens; got {place!r}")
     return place
 
