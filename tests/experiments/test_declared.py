@@ -122,6 +122,7 @@ def test_what_was_added_later_is_marked_in_the_table_and_on_the_page(finished, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--primary="], "primary must be above-hull@K, .* got ''"),
         (["--primary=best"], "primary must be above-hull@K, .* got 'best'"),
         (
             ["--primary=mean@16", "--eval-samples=32"],

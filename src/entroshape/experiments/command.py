@@ -142,7 +142,7 @@ def _declared(config: CompareConfig, comparison: Comparison, there: Comparison |
                 "comparison with fresh seeds (--output, --first-seed)"
             )
         return before
-    primary = config.primary or (before.primary if before else None)
+    primary = config.primary if config.primary is not None else before.primary if before else None
     if primary is not None:
         check_primary(primary, comparison.base, comparison.arms)
     return Declared(
