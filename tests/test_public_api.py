@@ -28,7 +28,7 @@ SHARED = {
     "epsilon_high": 0.28,
 }
 OPTIONS = {
-    "GTPO": {"alpha1": 1.0, "alpha2": 0.1, "axis": "column", **SHARED},
+    "GTPO": {"alpha1": 1.0, "alpha2": 0.1, "axis": "column", "failure_signal": "inverse", **SHARED},
     "GRPOS": {
         "beta1": 1.0,
         "beta2": 0.1,
@@ -38,6 +38,7 @@ OPTIONS = {
     },
     "GRPO": {"success_threshold": 0.5, "overlong": None, "epsilon_low": 0.2, "epsilon_high": 0.2},
     "DAPO": {
+        "aggregation": "token_mean",
         "success_threshold": 0.5,
         "failure_reward": -1.0,
         "overlong": None,
@@ -46,6 +47,7 @@ OPTIONS = {
     },
     "ForkingTokens": {
         "quantile": 0.2,
+        "aggregation": "token_mean",
         "success_threshold": 0.5,
         "failure_reward": -1.0,
         "overlong": None,
@@ -116,6 +118,8 @@ def test_credit_holds_the_documented_fields():
         "loss_mask",
         "success",
         "gated",
+        "outcome_rewards",
+        "coefficient",
     ]
 
 
