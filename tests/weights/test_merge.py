@@ -74,8 +74,9 @@ def test_several_weights_give_a_model_each_beside_the_trained_one(tmp_path):
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_the_mixture_has_the_data_type_of_the_trained_model_and_is_computed_in_float32(tmp_path):
-    start = saved(tmp_path / "start", 0, dtype=torch.float32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_mixture_has_the_data_type_of_the_trained_model_and_is_computed_in_float32(tmp_path, dtype):
+    start = saved(tmp_path / "start", 0, dtype=dtype)
     trained = saved(tmp_path / "trained", 1, dtype=torch.bfloat16)
     assert merge(start, trained, "--weight", "0.4", "--output", tmp_path / "mix") == 0
     for name, tensor in tensors(tmp_path / "mix").items():
@@ -285,7 +286,7 @@ def test_a_kill_leaves_no_half_model_and_the_same_command_completes_it(tmp_path)
 
 
 MEASURED = """
-import resource, sys
+import re, sys
 from entroshape.cli import main
 *models, output = sys.argv[1:]
 sizes = []
@@ -293,7 +294,8 @@ for number, size in enumerate(("20MB", "60MB")):
     # The first mixture loads libraries; the second is measured.
     assert main(["merge", *models[2 * number:2 * number + 2], "--weight=0.5", f"--output={output}-{number}",
                  f"--max-shard-size={size}"]) == 0
-    sizes.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    # The peak of this process. That of getrusage begins as the one of the process that started it.
+    sizes.append(int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1e3)
 print(sizes[1] - sizes[0])
 """
 
@@ -312,7 +314,7 @@ def test_memory_holds_one_file_of_the_mixture_and_a_few_tensors(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     grown = float(child.stdout.split()[-1])
-    assert grown < 60 + 5 * 10
+    assert 60 < grown < 60 + 5 * 10
     assert len(list((tmp_path / "mix-1").glob("*.safetensors"))) == 7
     assert all(
         tensor.unique().tolist() == [int(name[1:]) + 0.5] for name, tensor in tensors(tmp_path / "mix-1").items()
