@@ -127,9 +127,8 @@ class _Batch:
         if self._padded:
             places = torch.arange(self._width + max_new_tokens, device=self.device)
             self._mask = (places >= (self._width - self._lengths)[:, None]).long()
-        parameters = inspect.signature(
-            type(model).forward
-        ).parameters  # training may have replaced that of the instance
+        # Of the class, because training replaces that of the instance.
+        parameters = inspect.signature(type(model).forward).parameters
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
     def read(self) -> Tensor:
