@@ -8,6 +8,7 @@ import torch
 from sampling_models import END, MODELS, PROMPTS, VOCABULARY, llama
 from scipy.stats import chisquare
 
+from entroshape.sampling import loop
 from entroshape.sampling.loop import sample_tokens
 from entroshape.sampling.support import unsupported
 
@@ -82,6 +83,19 @@ def test_rows_that_leave_the_batch_change_nothing(name):
         assert torch.equal(run.ended, runs[0].ended)
         torch.testing.assert_close(run.logprobs, runs[0].logprobs, atol=1e-5, rtol=0)
         torch.testing.assert_close(run.entropies, runs[0].entropies, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_it_makes_no_difference_how_many_logits_are_held(temperature, monkeypatch):
+    options = {**OPTIONS, "temperature": temperature, "compact_at": 0.1}
+    runs = []
+    for held in (1, 3 * 24 * VOCABULARY, 2**20):
+        monkeypatch.setattr(loop, "HELD", held)
+        runs.append(sample_tokens(llama(), PROMPTS * 4, **options))
+    for run in runs[1:]:
+        assert torch.equal(run.ids, runs[0].ids)
+        torch.testing.assert_close(run.logprobs, runs[0].logprobs, atol=1e-6, rtol=0)
+        torch.testing.assert_close(run.entropies, runs[0].entropies, atol=1e-6, rtol=0)
 
 
 def test_finished_rows_do_leave_the_batch_and_equal_prompts_are_read_once():

@@ -26,6 +26,10 @@ COMPACT_AT = 0.25
 """Share of the batch that has to be finished before its rows leave; see docs/performance.md."""
 
 
+HELD = 2**20
+"""Logits that are held at most before their log-probabilities and entropies are computed."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SampledTokens:
     """Sampled completions of ``B`` rows. Beyond a row's length, all matrices are 0."""
@@ -137,8 +141,7 @@ class _Batch:
         logits = self._run(self._ids, positions)
         if len(self._row_of) > len(self._ids):
             self.keep(self._row_of)
-            logits = logits[self._row_of]
-        return logits
+        return logits[self._row_of]  # a copy, which does not hold the logits of all positions
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Adds a token ``[B]`` to each row; returns the logits ``[B, V]`` of the next."""
@@ -164,24 +167,32 @@ class _Batch:
 
 
 class _Record:
-    """What was sampled. Columns ``[b]`` are kept per stretch of positions in which the batch keeps its rows."""
+    """What was sampled, in columns ``[b]`` of the ``b`` rows that are in the batch.
+
+    Logits are held for several positions, because their log-probabilities and entropies cost less in one call.
+    """
 
     def __init__(self, rows: int, max_new_tokens: int, temperature: float, ends: Tensor) -> None:
         self._temperature, self._ends = temperature, ends
         self._live = torch.arange(rows, device=ends.device)
         self._done = torch.zeros(rows, dtype=torch.bool, device=ends.device)
         self._lengths = torch.full((rows,), max_new_tokens, device=ends.device)
-        self._stretches: list[tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]] = [(self._live, [])]
-        self.length = 0
+        self._stretches = [(self._live, 0)]  # rows of the batch, and the first position at which it had these
+        self._tokens: list[Tensor] = []
+        self._held: list[Tensor] = []
+        self._scored: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def length(self) -> int:
+        """Positions so far."""
+        return len(self._tokens)
 
     def add(self, logits: Tensor, tokens: Tensor) -> int:
         """Adds the tokens ``[b]`` of the rows in the batch; returns how many of these rows have ended."""
-        if self._temperature > 0:
-            logprobs, entropies = logprob_and_entropy(logits, tokens, temperature=self._temperature)
-        else:
-            logprobs = entropies = 0 * logits.amax(dim=-1).float()  # NaN where the logits are not finite
-        self._stretches[-1][1].append((tokens, logprobs, entropies))
-        self.length += 1
+        self._tokens.append(tokens)
+        self._held.append(logits)
+        if sum(held.numel() for held in self._held) >= HELD:
+            self._score()
         ended = torch.isin(tokens, self._ends) & ~self._done
         self._done |= ended
         self._lengths[self._live[ended]] = self.length
@@ -191,20 +202,33 @@ class _Record:
         """Lets the rows that have ended leave; returns the indices of the others within the batch."""
         others = (~self._done).nonzero()[:, 0]
         self._live, self._done = self._live[others], self._done[others]
-        self._stretches.append((self._live, []))
+        self._stretches.append((self._live, self.length))
         return others
+
+    def _score(self) -> None:
+        """Log-probabilities and entropies from the logits that are held."""
+        logits, tokens = torch.cat(self._held), torch.cat(self._tokens[len(self._tokens) - len(self._held) :])
+        if self._temperature > 0:
+            self._scored.append(logprob_and_entropy(logits, tokens, temperature=self._temperature))
+        else:
+            certain = 0 * logits.amax(dim=-1).float()  # NaN where the logits are not finite
+            self._scored.append((certain, certain))
+        self._held.clear()
 
     def result(self) -> SampledTokens:
         """All positions of all rows."""
+        if self._held:
+            self._score()
         shape = len(self._lengths), self.length
-        ids = self._lengths.new_zeros(shape)
-        logprobs, entropies = (torch.zeros(shape, device=ids.device) for _ in range(2))
-        start = 0
-        for live, columns in self._stretches:
-            stop = start + len(columns)
-            for whole, own in zip((ids, logprobs, entropies), zip(*columns, strict=True), strict=False):
-                whole[live, start:stop] = torch.stack(own, dim=1).to(whole.dtype)
-            start = stop
+        flat = (torch.cat(self._tokens), *(torch.cat(own) for own in zip(*self._scored, strict=True)))
+        ids, logprobs, entropies = found = [own.new_zeros(shape) for own in flat]
+        stops = [start for _, start in self._stretches[1:]] + [self.length]
+        offset = 0
+        for (live, start), stop in zip(self._stretches, stops, strict=True):
+            count = (stop - start) * len(live)
+            for whole, own in zip(found, flat, strict=True):
+                whole[live, start:stop] = own[offset : offset + count].view(-1, len(live)).T
+            offset += count
         # A row that has ended stays in the batch until it is compacted.
         beyond = torch.arange(self.length, device=ids.device) >= self._lengths[:, None]
         return SampledTokens(
