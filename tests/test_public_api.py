@@ -204,6 +204,7 @@ def test_the_core_imports_torch_and_nothing_of_engines_or_tasks(folder, own):
             assert root in sys.stdlib_module_names or root == "torch" or module.startswith(own), f"{path}: {module}"
 
 
+@pytest.mark.slow
 def test_importing_the_package_brings_in_no_engine():
     code = (
         "import sys, torch; before = set(sys.modules); import entroshape; "

@@ -10,6 +10,8 @@ from entroshape.evaluation.evaluator import EvaluationOptions, evaluate_sampler
 from entroshape.evaluation.journal import Journal
 from entroshape.evaluation.transformers_sampler import TransformersSampler
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"model": "tiny", "seed": 0, "reward": None, "temperature": 1.0}
 SAMPLING = EvaluationOptions(samples=4, batch_size=5)
 

@@ -13,6 +13,8 @@ from entroshape.evaluation.sampler import SampledCompletion, Sampler
 from entroshape.evaluation.transformers_sampler import TransformersSampler
 from entroshape.evaluation.vllm_sampler import VLLMSampler
 
+pytestmark = pytest.mark.slow
+
 INSTALLED = find_spec("vllm") is not None
 
 

@@ -8,6 +8,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from entroshape.sampling.attention import NAME, attention, one_query_attention
 from entroshape.sampling.loop import sample_tokens
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {"max_new_tokens": 6, "temperature": 1.0, "seed": 5, "ends": [2]}
 
 

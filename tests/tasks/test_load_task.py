@@ -119,6 +119,7 @@ def test_what_is_no_completion_is_refused(completion):
         completion_text(completion)
 
 
+@pytest.mark.slow
 def test_importing_tasks_imports_none_of_the_extras():
     extras = {"datasets", "math_verify", "reasoning_gym", "transformers"}
     code = f"import sys, entroshape.tasks; print(sorted({extras} & set(sys.modules)))"
