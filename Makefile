@@ -19,7 +19,7 @@ test: lint types ## Set up, then lint, check types and run all tests and doctest
 	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 # Modules with doctests whose imports take less than a second beyond torch's.
-FAST := $(addprefix src/entroshape/,credit methods metrics tasks runs report experiments checks.py options.py printable.py rollouts.py)
+FAST := $(addprefix src/entroshape/,credit methods metrics tasks runs report checks.py options.py printable.py rollouts.py)
 
 test-fast: $(VENV)/.test ## Run unit and property tests: mathematics, options, parsing, metrics, messages (a minute on 2 cores)
 	HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(ARGS) tests docs README.md $(FAST)

@@ -16,6 +16,8 @@ import results_settings as results  # noqa: E402
 import scale  # noqa: E402
 import warm_start  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", results.SETTINGS)
 def test_every_setting_of_the_results_is_a_comparison_that_can_be_run(name):

@@ -19,6 +19,8 @@ from entroshape.experiments.primary import declaration_notes, exploratory_arms, 
 from entroshape.experiments.results import write_comparison
 from entroshape.experiments.table import comparison_table
 
+pytestmark = pytest.mark.slow
+
 GRID = ["--eval-samples=32", "--eval-temperatures=0.2,0.6,1.0"]
 
 

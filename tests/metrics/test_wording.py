@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from entroshape.evaluation import evaluation_metrics
-from entroshape.evaluation.display import metrics_table
-from entroshape.evaluation.evaluator import EvaluationResult
 from entroshape.experiments import Comparison, parse_arms
 from entroshape.experiments.page import page_data as comparison_page_data
 from entroshape.experiments.page import write_page
@@ -64,6 +62,9 @@ def printed(table):
 def test_terminal_report_and_comparison_say_the_same_of_the_same_figures(run, comparison):
     (_, before), (after_rows, after) = run.read_evaluation(0), run.read_evaluation(2)
     terminal = printed(summary_table(before, after))
+    from entroshape.evaluation.display import metrics_table
+    from entroshape.evaluation.evaluator import EvaluationResult
+
     evaluated = printed(metrics_table(EvaluationResult(rows=after_rows, metrics=after)))
     compared = printed(comparison_table(comparison))
     report = write_report(run.path).read_text(encoding="utf-8")

@@ -8,6 +8,8 @@ from test_benchmarks import LAYOUTS, cache  # noqa: F401  each test with a cache
 
 from entroshape import verl_data
 
+pytestmark = pytest.mark.slow
+
 TESTS_ALONE = ("aime24", "aime25", "math500")
 
 

@@ -10,6 +10,8 @@ from saved_models import changed, edited, saved_adapter
 from entroshape.assets import bundled_model_path
 from entroshape.cli import main
 
+pytestmark = pytest.mark.slow
+
 FEW = ["--problems=4", "--samples=4", "--device=cpu", "--json"]
 
 
