@@ -59,6 +59,7 @@ def printed(table):
     return capture.get()
 
 
+@pytest.mark.slow
 def test_terminal_report_and_comparison_say_the_same_of_the_same_figures(run, comparison):
     (_, before), (after_rows, after) = run.read_evaluation(0), run.read_evaluation(2)
     terminal = printed(summary_table(before, after))
