@@ -106,18 +106,20 @@ class Coin:
         """
         ordered = self if self.first.mean >= self.second.mean else self._swapped()
         failures = pair_failures(ordered.first, ordered.second, k)
-        curve = pass_on_grid(failures[None, :], k)[0]
-        reached = np.flatnonzero(curve >= value)
-        if not reached.size:
-            return replace(ordered, weight=float(GRID[int(curve.argmax())])), bool(curve.max() >= value - TOLERANCE)
-        weight = float(GRID[reached[-1]])
-        if weight == 1:
-            return replace(ordered, weight=1.0), True
-        beyond = float(GRID[reached[-1] + 1])
-        for _ in range(BISECTIONS):
-            middle = (weight + beyond) / 2
-            weight, beyond = (middle, beyond) if 1 - bernstein([middle], k)[0] @ failures >= value else (weight, middle)
-        return replace(ordered, weight=weight), True
+        low, high = 0.0, 1.0
+        for _ in range(REFINEMENTS):
+            weights = low + (high - low) * GRID
+            curve = 1 - bernstein(weights, k) @ failures
+            reached = np.flatnonzero(curve >= value)
+            if not reached.size:
+                best = int(curve.argmax())
+                return replace(ordered, weight=float(weights[best])), bool(curve[best] >= value - TOLERANCE)
+            last = int(reached[-1])
+            low = float(weights[last])
+            if last == len(GRID) - 1:
+                break
+            high = float(weights[last + 1])
+        return replace(ordered, weight=low), True
 
     def _swapped(self) -> Coin:
         return Coin(first=self.second, second=self.first, weight=1 - self.weight)
@@ -126,8 +128,8 @@ class Coin:
 TOLERANCE = 1e-9
 """Differences of Mean@n and Pass@k below this are rounding."""
 
-BISECTIONS = 40
-"""Halvings of an interval of weights; 2**-40 is far below the rounding of Pass@k."""
+REFINEMENTS = 4
+"""Grids of weights, each between two weights of the one before, that lead to an equal Pass@k; ``64**-4`` is enough."""
 
 GRID: NDArray[np.float64] = np.linspace(0.0, 1.0, 65)
 """Weights at which coins are compared when their weight is free. Pass@k changes by at most ``k / 64`` of its range."""

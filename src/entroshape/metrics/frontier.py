@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from entroshape.metrics.coins import GRID, TOLERANCE, Coin, all_pair_failures, bernstein, pass_on_grid
 from entroshape.metrics.points import EvaluationPoint
 
+SLACK = 0.02
+"""Pass@k of a coin exceeds its values at the neighbouring weights of :data:`GRID` by less than this."""
+
 
 @dataclass(frozen=True)
 class Hull:
@@ -74,6 +77,10 @@ class Hull:
         return pass_on_grid(self._failures, self.k)
 
     @cached_property
+    def _highest(self) -> NDArray[np.float64]:
+        return np.asarray(self._grid_pass.max(axis=1))
+
+    @cached_property
     def _grid_mean(self) -> NDArray[np.float64]:
         high, low = (self._means[places][:, None] for places in self._pairs)
         return high * GRID + low * (1 - GRID)
@@ -88,14 +95,16 @@ class Hull:
         if mean > self.range[1] + TOLERANCE:
             return None
         high, low = (self._means[places] for places in self._pairs)
-        between = (low <= mean) & (mean <= high) & (low < high)
-        weights = np.where(between, (mean - low) / np.where(between, high - low, 1.0), 0.0)
-        at_exact = np.where(between, 1 - (bernstein(weights, self.k) * self._failures).sum(axis=1), -1.0)
         on_grid = np.where(self._grid_mean >= mean - TOLERANCE, self._grid_pass, -1.0)
         pair, place = divmod(int(on_grid.argmax()), len(GRID))
-        if at_exact.max() >= on_grid[pair, place]:
-            pair = int(at_exact.argmax())
-            return self._coin(pair, float(weights[pair]))
+        # Only these pairs can be better at the exact weight: between two weights of the grid, Pass@k changes little.
+        near = self._highest >= on_grid[pair, place] - SLACK
+        between = np.flatnonzero(near & (low <= mean) & (mean <= high) & (low < high))
+        weights = (mean - low[between]) / (high[between] - low[between])
+        at_exact = 1 - (bernstein(weights, self.k) * self._failures[between]).sum(axis=1)
+        if at_exact.size and at_exact.max() >= on_grid[pair, place]:
+            best = int(at_exact.argmax())
+            return self._coin(int(between[best]), float(weights[best]))
         return self._coin(pair, float(GRID[place]))
 
     def at_pass(self, value: float) -> Coin | None:
