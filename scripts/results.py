@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from statistics import fmean
 
+from results_frontier import draw_plane, frontier_markdown
 from results_pairs import across_table, pairs_table
 from results_pictures import draw_curves, draw_forest, draw_learning
 from results_settings import SETTINGS, Setting
@@ -117,8 +118,11 @@ def write(name: str) -> None:
     draw_curves(comparison, images / f"{name}-curves.png")
     if name == "countdown":
         draw_learning(comparison, "gtpo", images / "learning-curve.png")
-    _put(name, table(comparison))
-    print(f"{name}: {len(comparison.records)} runs in docs/results.md")
+    beyond = frontier_markdown(comparison)
+    if beyond:
+        draw_plane(comparison, images / f"{name}-plane.png")
+    _put(name, "\n\n".join(filter(None, (table(comparison), beyond))))
+    print(f"{name}: {len(comparison.records)} runs in docs/{SETTINGS[name].page}")
 
 
 def write_across() -> None:
@@ -129,7 +133,7 @@ def write_across() -> None:
 
 
 def _put(name: str, text: str) -> None:
-    page = ROOT / "docs/results.md"
+    page = ROOT / "docs" / (SETTINGS[name].page if name in SETTINGS else "results.md")
     there = page.read_text()
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     if begin not in there or end not in there:

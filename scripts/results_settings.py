@@ -43,6 +43,8 @@ class Setting:
     first_seed: int = 0
     primary: str | None = None
     """The metric that decides, declared before the first run."""
+    page: str = "results.md"
+    """The page under docs/ that shows it."""
 
 
 SEARCH = [
@@ -68,6 +70,8 @@ SMALL_RUN = [
     "--threads=1",
     "--parallel=2",
 ]
+
+FRONTIER_PAGE = "results-frontiers.md"
 
 LONG_CHAIN = ["dapo", "gtpo", "gtpo_uniform", "gtpo_random", "opo", "dapo:aggregation=sequence_mean"]
 """GTPO differs from DAPO in its entropy weights, in its baseline over tokens, and in what follows for long, cut
@@ -163,6 +167,7 @@ SETTINGS = {
         seeds=10,
         first_seed=1000,
         primary="above-hull@32",
+        page=FRONTIER_PAGE,
     ),
     "search-hard-more": Setting(
         arms=LONG_CHAIN_MORE,
@@ -176,6 +181,7 @@ SETTINGS = {
         seeds=10,
         first_seed=1600,
         primary="above-hull@32",
+        page=FRONTIER_PAGE,
     ),
     "search-middle": Setting(
         arms=LONG_CHAIN,
@@ -189,6 +195,7 @@ SETTINGS = {
         seeds=10,
         first_seed=1100,
         primary="above-hull@32",
+        page=FRONTIER_PAGE,
     ),
     "search-longer": Setting(
         arms=LONG_CHAIN[:5],
@@ -202,6 +209,7 @@ SETTINGS = {
         seeds=10,
         first_seed=1200,
         primary="above-hull@32",
+        page=FRONTIER_PAGE,
     ),
     "countdown-frontier": Setting(
         arms=SHORT,
@@ -209,6 +217,7 @@ SETTINGS = {
         seeds=10,
         first_seed=1300,
         primary="above-hull@32",
+        page=FRONTIER_PAGE,
     ),
     "paths-frontier": Setting(
         arms=SHORT,
@@ -227,6 +236,7 @@ SETTINGS = {
         seeds=10,
         first_seed=1400,
         primary="above-hull@32",
+        page=FRONTIER_PAGE,
     ),
     "rewriting-frontier": Setting(
         arms=SHORT,
@@ -245,6 +255,7 @@ SETTINGS = {
         seeds=10,
         first_seed=1500,
         primary="above-hull@32",
+        page=FRONTIER_PAGE,
     ),
 }
 """All settings by name.
