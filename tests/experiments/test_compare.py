@@ -105,7 +105,7 @@ def test_temperatures_and_mixtures_that_are_asked_for_later_are_evaluated_withou
     trained = [path for path in copy.glob("runs/*/*/*") if path.name in ("metrics.jsonl", "model", "eval")]
     times = [path.stat().st_mtime_ns for path in trained]
     before = read_comparison(copy / "comparison.json")
-    assert main(compare(copy, "--seeds=2", "--eval-temperatures=0.2", "--eval-mixtures=0.5")) == 0
+    assert main(compare(copy, "--seeds=2", "--eval-temperatures=0.2", "--eval-mixtures=0.5", "--fresh=6")) == 0
     assert "4 runs, 0 done, 4 trained that lack evaluations" in capsys.readouterr().out.replace("\n", " ")
     after = read_comparison(copy / "comparison.json")
     assert [path.stat().st_mtime_ns for path in trained] == times
@@ -115,10 +115,17 @@ def test_temperatures_and_mixtures_that_are_asked_for_later_are_evaluated_withou
         assert [(point["weights"], point["temperature"]) for point in added] == [
             ("start", 0.2), ("last", 0.2), ("mix:0.5", 0), ("mix:0.5", 0.2), ("mix:0.5", 0.5),
         ]  # fmt: skip
-        assert {**old, "points": 0, "environment": 0} == {**new, "points": 0, "environment": 0}
+        fresh = [EvaluationPoint.from_dict(point) for point in new["fresh_points"]]
+        assert [(each.weights, each.temperature, each.problems) for each in fresh] == [
+            (weights, temperature, 6) for weights in ("start", "last", "mix:0.5") for temperature in (0, 0.2, 0.5)
+        ]
+        same = new.keys() - {"points", "fresh", "fresh_points", "environment"}
+        assert {name: old[name] for name in same} == {name: new[name] for name in same}
         assert old["environment"] == new["environment"]
     logs = "".join(path.read_text() for path in copy.glob("runs/*/seed-1.log"))
-    assert logs.count("evaluating start at step 0, T 0.2") == 1
+    assert logs.count("evaluating start at step 0, T 0.2\n") == 1
+    with pytest.raises(ValueError, match="fresh is 6 in this comparison; got 7"):
+        plan(*parse_compare([f"--output={copy}", "--seeds=2", "--fresh=7"]))
     # A run that is added later gets all of them, also those that the command does not name.
     comparison, arms, directory = plan(*parse_compare([f"--output={copy}", "--seeds=3", "--eval-temperatures=0.2"]))
     assert [job.config.eval_temperatures for job in missing_jobs(comparison, arms, range(3), directory)] == [
@@ -137,7 +144,7 @@ def test_a_run_whose_weights_are_gone_is_not_trained_again_for_a_temperature(fin
 
 def test_an_older_comparison_without_points_stays_readable(finished, tmp_path):
     content = json.loads((finished / "comparison.json").read_text())
-    del content["base"]["eval_temperatures"], content["base"]["eval_mixtures"]
+    del content["base"]["eval_temperatures"], content["base"]["eval_mixtures"], content["base"]["fresh"]
     for record in content["records"]:
         del record["points"]
     (tmp_path / "comparison.json").write_text(json.dumps(content))
