@@ -18,7 +18,6 @@ from tiny import tiny_trainer
 from entroshape import GRPO, Stateful, Sum, Term
 from entroshape.cli import main
 from entroshape.engines.trl.memory import KEY, state_before
-from entroshape.engines.verl import plan
 from entroshape.runs import RunDirectory
 
 pytestmark = pytest.mark.slow
@@ -123,12 +122,9 @@ def test_a_state_that_is_not_a_finite_number_stops_the_step(tmp_path, wrong):
         trainer.train()
 
 
-def test_what_cannot_keep_a_state_refuses_it(module):
+def test_a_sum_refuses_a_term_with_a_state():
     with pytest.raises(ValueError, match="method of a term must have no state between steps"):
         Sum(terms=(Term(method=Counting()), Term(method=GRPO())))
-    algorithm = {"adv_estimator": "adaptive:Adaptive"}
-    with pytest.raises(ValueError, match="adaptive:Adaptive keeps a state between steps, which the verl engine"):
-        plan({"algorithm": algorithm})
 
 
 def test_a_killed_run_goes_on_with_the_state_that_it_had(module, tmp_path):

@@ -39,7 +39,8 @@ OPTIONS = [
     'trainer.logger=["console","file"]',
     f"trainer.v1.sampler.custom_sampler.path={Path(__file__).with_name('in_order.py')}",
     "trainer.v1.sampler.custom_sampler.name=InOrder",
-    "algorithm.adv_estimator=gtpo_random",  # its credit draws: a seed that does not follow the step would show
+    # Its credit draws, and depends on a state: a seed or a state that does not follow the step would show.
+    "algorithm.adv_estimator=stepping:Stepping",
     "+algorithm.entroshape.alpha2=0.2",
 ]
 MEASURED = ("timing", "perf/")
@@ -76,6 +77,7 @@ def command(folder, attempt):
         **os.environ,
         "PYTHON": sys.executable,
         "DATA": str(folder.parent / "data"),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ["PYTHONPATH"]]),
         "VERL_FILE_LOGGER_PATH": str(folder / f"{attempt}.jsonl"),
     }
     places = [
@@ -161,6 +163,14 @@ def test_a_killed_run_continues_after_its_last_whole_checkpoint(runs):
     assert list(resumed) == list(range(saved + 1, STEPS + 1))
     assert [resumed[step]["training/global_step"] for step in resumed] == list(resumed)
     assert last_whole_checkpoint(folder) == STEPS
+
+
+def test_the_state_of_the_method_is_that_of_the_uninterrupted_run(runs):
+    (_, uninterrupted), (_, resumed), _ = runs
+    for figures in (uninterrupted, resumed):
+        assert {step: each["entroshape/state_steps"] for step, each in figures.items()} == {
+            step: step for step in figures
+        }
 
 
 def test_steps_made_again_get_credit_from_entroshape(runs):

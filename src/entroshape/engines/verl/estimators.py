@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from verl.trainer.ppo.core_algos import ADV_ESTIMATOR_REGISTRY, register_adv_est
 
-from entroshape.engines.assignment import credit_generator
+from entroshape.engines.assignment import assign_next, credit_generator
 from entroshape.engines.verl.handoff import handed
 from entroshape.engines.verl.options import ESTIMATORS, TRAINER_MODE
 from entroshape.methods import METHODS, method_names
@@ -52,7 +52,8 @@ def estimator(name: str) -> Estimator:
             group=group.to(response_mask.device)[real],
             logprobs=None if handoff.logprobs is None else handoff.logprobs[real],
         )
-        handoff.credit = handoff.method.assign(handoff.rollouts, credit_generator(handoff.seed))
+        generator = credit_generator(handoff.seed)
+        handoff.credit, handoff.state = assign_next(handoff.method, handoff.rollouts, handoff.state, generator)
         advantages = torch.zeros(response_mask.shape, dtype=torch.float32, device=response_mask.device)
         advantages[real] = handoff.credit.per_token(handoff.rollouts.mask).advantages
         return advantages, advantages

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from entroshape.methods import Credit, Method
+from entroshape.methods.stateful import State
 from entroshape.rollouts import Rollouts
 
 
@@ -34,6 +35,9 @@ class Handoff:
 
     seed: int
     """Seed of the step's credit, which the ``random`` control uses."""
+
+    state: State = field(default_factory=dict)
+    """State of the method before the step; the estimator replaces it with the one after. Empty: the method has none."""
 
     rollouts: Rollouts | None = None
     """Set by the estimator: the method's input, without padding rows."""

@@ -11,7 +11,6 @@ from entroshape.credit.overlong import SoftOverlong
 from entroshape.engines.decisions import decided_by_method, host_aggregation
 from entroshape.engines.full_distribution import ANOTHER_POLICY, VLLM_NEUTRAL
 from entroshape.methods import METHODS, Method, build_method, method_names, nearest_option, option_names
-from entroshape.methods.stateful import Stateful
 from entroshape.names import did_you_mean
 
 TRAINER_MODE = "entroshape_sync"
@@ -138,13 +137,7 @@ def method_of(algorithm: Any) -> tuple[Method, str | None]:
     key = given.get("outcome_key")
     if not (key is None or (isinstance(key, str) and key)):
         raise ValueError(f"algorithm.entroshape.outcome_key must be a name or null; got {key!r}")
-    method = build_method(name, options)
-    if isinstance(method, Stateful):
-        raise ValueError(
-            f"algorithm.adv_estimator={estimator} keeps a state between steps, which the verl engine does not save "
-            "with its checkpoints; train with it in TRL"
-        )
-    return method, key
+    return build_method(name, options), key
 
 
 def estimator_method(estimator: str) -> str | None:

@@ -18,6 +18,8 @@ SEAMS: dict[str, tuple[str, ...]] = {
     "verl.trainer.ppo.v1.trainer_sync:PPOTrainerSync._compute_advantage": ("batch", "metrics"),
     "verl.trainer.ppo.v1.trainer_sync:PPOTrainerSync._compute_old_log_prob": ("batch", "metrics"),
     "verl.trainer.ppo.v1.trainer_base:PPOTrainer.__init__": ("config",),
+    "verl.trainer.ppo.v1.trainer_base:PPOTrainer._save_checkpoint": (),
+    "verl.trainer.ppo.v1.trainer_base:PPOTrainer._load_checkpoint": (),
     "verl.trainer.ppo.v1.trainer_base:register_trainer": ("name",),
     "verl.trainer.ppo.core_algos:register_adv_est": ("name_or_enum",),
     "verl.trainer.ppo.core_algos:register_policy_loss": ("name",),

@@ -18,9 +18,11 @@ from verl.workers.utils.padding import response_to_nested
 from entroshape.engines.assignment import credit_seed
 from entroshape.engines.credit_metrics import credit_metrics, sampling_metrics
 from entroshape.engines.decisions import PREFIX
+from entroshape.engines.verl import memory
 from entroshape.engines.verl.estimators import register_estimator
 from entroshape.engines.verl.handoff import Handoff, handing
 from entroshape.engines.verl.options import TRAINER_MODE, Plan, estimator_method, plan
+from entroshape.methods.stateful import State
 
 logger = logging.getLogger("entroshape")
 
@@ -37,20 +39,34 @@ class EntroshapeSync(PPOTrainerSync):
 
     def __init__(self, config: DictConfig) -> None:
         self.plan = prepare(config)
+        self.method_state = memory.initial(self.plan.method)
         super().__init__(config)
 
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
         """As in verl, but passes entropies and outcomes to the estimator and adds the metrics of its credit."""
-        with handing(collect(batch, self.plan, self._seed())) as handoff:
+        with handing(collect(batch, self.plan, self._seed(), self.method_state)) as handoff:
             batch = super()._compute_advantage(batch, metrics)
         rollouts, credit = handoff.rollouts, handoff.credit
         if rollouts is None or credit is None:
             raise RuntimeError("verl computed advantages without the estimator of entroshape; check adv_estimator")
+        self.method_state = memory.after(self.plan.method, handoff.state)
         restrict_loss(batch, handoff)
         figures = sampling_metrics(rollouts.rewards, credit.success)
         figures |= credit_metrics(credit, mask=rollouts.mask, group=rollouts.group, entropies=rollouts.entropies)
+        figures |= {f"state_{name}": value for name, value in self.method_state.items()}
         metrics |= {PREFIX + name: value for name, value in figures.items()}
         return batch
+
+    def _save_checkpoint(self) -> None:
+        """As in verl, and the state of a stateful method, before verl marks the checkpoint as whole."""
+        memory.save(self.plan.method, self.method_state, self.config.trainer, self.global_steps)
+        super()._save_checkpoint()
+
+    def _load_checkpoint(self) -> None:
+        """As in verl, and the state of a stateful method."""
+        super()._load_checkpoint()
+        if self.global_steps:
+            self.method_state = memory.load(self.plan.method, self.config.trainer, self.global_steps)
 
     def _seed(self) -> int:
         return credit_seed(int(self.config.data.get("seed") or 0), int(getattr(self, "global_steps", 0)))
@@ -97,7 +113,7 @@ def prepare(config: DictConfig) -> Plan:
     return made
 
 
-def collect(batch: Any, made: Plan, seed: int) -> Handoff:
+def collect(batch: Any, made: Plan, seed: int, state: State) -> Handoff:
     """Fetches the data of a batch that the method and its metrics need from the TransferQueue.
 
     Raises:
@@ -126,6 +142,7 @@ def collect(batch: Any, made: Plan, seed: int) -> Handoff:
         entropies=padded["entropy"],
         logprobs=padded.get("old_log_probs", None),
         seed=seed,
+        state=state,
     )
 
 
