@@ -103,7 +103,8 @@ COMPARE = {
 
 PLAIN = [
     (["trian"], "trian"), (["--trian"], "--trian"), (["report"], "run"), (["report", "a", "b"], "b"),
-    (["report", "--now"], "now"), (["report", "nowhere"], "nowhere"), (["report", "full"], "full"),
+    (["report", "--now"], "run"), (["report", "full", "--now"], "now"), (["report", "nowhere"], "nowhere"),
+    (["report", "full"], "full"),
     (["report", "full/precious.txt"], "precious"), (["inspect"], "run"), (["inspect", "nowhere"], "nowhere"),
     (["inspect", "full"], "full"), (["inspect", "run", "--step", "99"], "step"),
     (["inspect", "run", "--step", "x"], "step"),
