@@ -88,6 +88,8 @@ def forked(log, arguments, moment, rank, ranks, port):
 
         from entroshape.cli import main
 
+        # A shell starts commands in the background with SIGINT ignored, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         if moment:
             die_at(**moment)
         status = main(arguments)

@@ -38,7 +38,7 @@ def unsupported(model: Any) -> str | None:
 
     Example:
         >>> unsupported(object())
-        "object is not a model of transformers that can generate"
+        'object is not a model of transformers that can generate'
     """
     if any(adapter.is_prompt_learning for adapter in getattr(model, "peft_config", {}).values()):
         return "its adapter puts virtual tokens before the prompt"
