@@ -28,7 +28,10 @@ def scalars(folder):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     names = [name for name in events.Tags()["scalars"] if "entroshape/" in name]
-    return {name.partition("entroshape/")[2]: [(event.step, event.value) for event in events.Scalars(name)] for name in names}
+    return {
+        name.partition("entroshape/")[2]: [(event.step, event.value) for event in events.Scalars(name)]
+        for name in names
+    }
 
 
 def written(run):
