@@ -10,6 +10,7 @@ from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
 from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
+from entroshape.engines.verl.memory import initial
 from entroshape.engines.verl.trainer import prepare
 from entroshape.rollouts import Rollouts
 
@@ -84,6 +85,7 @@ def stepped(batch, *overrides):
     trainer = object.__new__(get_trainer_cls("entroshape_sync"))
     trainer.config = configured(*overrides)
     trainer.plan = prepare(trainer.config)
+    trainer.method_state = initial(trainer.plan.method)
     trainer.global_steps = 1
     metrics = {}
     trainer._compute_advantage(batch, metrics)
