@@ -194,6 +194,7 @@ def test_bias_alone_makes_no_gradient_of_the_weights_size():
     assert not mode.seen
 
 
+@pytest.mark.slow
 def test_half_precision_weight_gradient_is_summed_in_float32():
     weight = torch.zeros(2, 1, dtype=torch.bfloat16, requires_grad=True)
     hidden, tokens = torch.ones(2048, 1, dtype=torch.bfloat16), torch.zeros(2048, dtype=torch.long)

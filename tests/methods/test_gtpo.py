@@ -66,6 +66,7 @@ def test_the_defaults_are_the_specification_s(batch):
     ]
 
 
+@pytest.mark.slow
 def test_a_long_batch_matches_the_oracle():
     generator = torch.Generator().manual_seed(0)
     size, width = 24, 300

@@ -240,6 +240,7 @@ def test_the_report_holds_the_kinds_of_tokens_and_the_first_false_one(tmp_path):
     assert success["weight"][:2] == [0.5, 0.6]
 
 
+@pytest.mark.slow
 def test_a_long_run_with_many_kinds_is_averaged_so_that_the_report_stays_small(tmp_path):
     run = make_run(tmp_path / "run", steps=900)
     assert chart_data(run)["stretch"] == 1

@@ -10,6 +10,8 @@ import pytest
 from entroshape.tasks import load_task
 from entroshape.tasks.benchmarks import BENCHMARKS, DAPO_AFTER, DAPO_BEFORE
 
+pytestmark = pytest.mark.slow
+
 PROBLEMS = ["What is $1+1$?", "What is $2+2$?", "What is $\\frac{1}{2}+\\frac{1}{4}$?"]
 ANSWERS = ["2", "4", "\\frac{3}{4}"]
 

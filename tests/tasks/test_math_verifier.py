@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from entroshape.tasks.math_verifier import WINDOW, MathReward, answer_window
 
+pytestmark = pytest.mark.slow
+
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "fixtures" / "problems.jsonl").read_text().splitlines()]
 GOLD = [row["answer"] for row in ROWS]
 

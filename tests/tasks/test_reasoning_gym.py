@@ -11,6 +11,8 @@ from entroshape.tasks import load_task
 from entroshape.tasks.reasoning_gym import extract_answer, option_values
 from entroshape.tasks.spec import parse_spec
 
+pytestmark = pytest.mark.slow
+
 SMALL = "reasoning_gym:chain_sum?min_terms=2&max_terms=2&min_digits=1&max_digits=1"
 
 
