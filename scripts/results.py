@@ -83,7 +83,8 @@ def _below(comparison: Comparison) -> str:
     gains = ", ".join(f"{100 * (after[seed] - before[seed]):+.1f}" for seed in sorted(after))
     sampled = ""
     if all(record.get("responses") for record in records):
-        means = {arm.name: fmean(r["responses"] for r in records if r["arm"] == arm.name) for arm in comparison.arms}
+        run = [arm.name for arm in comparison.arms if any(r["arm"] == arm.name for r in records)]
+        means = {name: fmean(r["responses"] for r in records if r["arm"] == name) for name in run}
         sampled = (
             "Completions sampled per run: " + ", ".join(f"`{n}` {value:,.0f}" for n, value in means.items()) + ". "
         )
