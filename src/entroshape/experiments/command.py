@@ -28,7 +28,8 @@ from entroshape.experiments.results import (
 )
 from entroshape.experiments.runner import Runner
 from entroshape.experiments.starts import Job
-from entroshape.experiments.table import comparison_table, counted
+from entroshape.experiments.table import comparison_table
+from entroshape.metrics.wording import counted
 from entroshape.runs import RunDirectory
 from entroshape.training.config import TrainConfig
 

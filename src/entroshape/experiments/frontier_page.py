@@ -18,7 +18,7 @@ from entroshape.experiments.frontier_table import frontier_text
 from entroshape.experiments.results import Comparison
 from entroshape.experiments.statistics import Difference, reach
 from entroshape.metrics.points import EvaluationPoint, reported_tries
-from entroshape.metrics.wording import wording
+from entroshape.metrics.wording import counted, wording
 from entroshape.report.plane import mean_label, plane_curves, plane_hull
 
 
@@ -72,15 +72,12 @@ def _differences(summary: ArmFrontier, names: Sequence[str]) -> dict[str, Any]:
 
 def _heading(summary: ArmFrontier, figure: FrontierFigure, difference: Difference) -> list[str]:
     words = wording(figure.metric)
-    interval = "one seed"
-    if difference.low is not None and difference.high is not None:
-        interval = words.interval(difference.low, difference.high, signed=True)
+    interval = words.over_seeds(difference.low, difference.high)
     adjusted = [f"adjusted p: {figure.adjusted:.2g}"] if figure.adjusted is not None else []
-    seeds = f"{difference.n} seeds" if difference.n > 1 else "1 seed"
     return [
         f"{summary.arm} - {summary.against if figure.metric == 'greedy' else f'hull of {summary.against}'}",
         f"{words.difference(difference.mean)} ({interval})",
-        seeds,
+        counted(difference.n, "seed"),
         *adjusted,
     ]
 
@@ -135,7 +132,7 @@ def _plane(comparison: Comparison) -> dict[str, Any]:
                 for curve in plane_curves({seed: _trained(own) for seed, own in by_seed.items()}, tries, arm)
             ),
         ],
-        "hull": plane_hull(hulls, tries, f"hull of the start and {first}", reach),
+        "hull": plane_hull(hulls, tries, f"hull of the start and {first}", lambda values: float(reach(values))),
     }
 
 

@@ -126,9 +126,7 @@ def _cell(figure: FrontierFigure | None) -> Cell:
         return Cell(text=text)
     mark = " †" if figure.nearest else ""
     number = words.number(difference.mean, signed=True)
-    interval = "one seed"
-    if difference.low is not None and difference.high is not None:
-        interval = words.interval(difference.low, difference.high, signed=True)
+    interval = words.over_seeds(difference.low, difference.high)
     if greedy:
         interval = f"{number} ({interval})"
     return Cell(text=text or f"{number}{mark}", interval=interval, clear=figure.clear)

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from entroshape.experiments.frontier_page import frontier_data
 from entroshape.experiments.primary import declaration_notes
 from entroshape.experiments.record import CURVES
 from entroshape.experiments.results import ArmSummary, Comparison, shared_options, summarize
-from entroshape.experiments.statistics import CONFIDENCE, Difference, Spread
-from entroshape.experiments.table import counted, resolved, seeds_needed_text, shown_metrics
-from entroshape.metrics.wording import wording
+from entroshape.experiments.statistics import Difference, Spread, reach
+from entroshape.experiments.table import resolved, seeds_needed_text, shown_metrics
+from entroshape.metrics.wording import counted, wording
 from entroshape.report.html import CHARTS, compose
 from entroshape.runs.files import write_aside
 
@@ -106,19 +105,17 @@ def _texts(spreads: Mapping[str, Spread]) -> dict[str, str]:
 def _difference(summary: ArmSummary, name: str, difference: Difference) -> dict[str, Any]:
     """A difference as numbers for drawing, and as text."""
     words, adjusted = wording(name), summary.adjusted.get(name)
-    interval = ""
-    if difference.low is not None and difference.high is not None:
-        interval = words.interval(difference.low, difference.high, signed=True)
+    interval = words.over_seeds(difference.low, difference.high)
     needed = seeds_needed_text(difference)
     return {
         **asdict(difference),
         "stands": resolved(summary, name),
         "text": words.number(difference.mean, signed=True),
-        "interval": interval,
+        "interval": "" if difference.low is None else interval,
         "needed": needed,
         "tip": [
             f"{summary.arm} - {summary.against}",
-            f"{words.difference(difference.mean)} ({interval or 'one seed'})",
+            f"{words.difference(difference.mean)} ({interval})",
             counted(difference.n, "seed"),
             *([f"adjusted p: {adjusted:.2g}"] if adjusted is not None else []),
             *([f"seeds needed: {needed}"] if needed else []),
@@ -219,8 +216,8 @@ def _points(places: Sequence[int], values: NDArray[np.float64], metric: str) -> 
     With few seeds, the ends of Student's t intervals may be impossible values; these are clipped.
     """
     words, possible = wording(metric), _possible(metric)
-    mean, reach = values.mean(axis=0), _reach(values)
-    low, high = np.clip([mean - reach, mean + reach], *possible)
+    mean, half = values.mean(axis=0), reach(values)
+    low, high = np.clip([mean - half, mean + half], *possible)
     return [
         {"x": places[i], "mean": _short(mean[i]), "low": _short(low[i]), "high": _short(high[i])}
         | {"text": words.value(float(mean[i]))}
@@ -250,14 +247,6 @@ def _smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     ends = np.arange(1, values.shape[1] + 1)
     starts = np.maximum(0, ends - window)
     return (sums[:, ends] - sums[:, starts]) / (ends - starts)
-
-
-def _reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Half the width of the 95 % interval of the mean over seeds; 0 for one seed, which has no band."""
-    n = len(values)
-    if n < 2:
-        return np.zeros(values.shape[1])
-    return stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
 
 
 def _short(value: float) -> float:

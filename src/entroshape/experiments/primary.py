@@ -13,7 +13,7 @@ from entroshape.experiments.results import Comparison, summarize
 from entroshape.experiments.statistics import Difference
 from entroshape.metrics.aggregation import headline_ks
 from entroshape.metrics.points import tries_of
-from entroshape.metrics.wording import wording
+from entroshape.metrics.wording import counted, wording
 from entroshape.training.config import TrainConfig
 
 PLAIN = re.compile(r"(mean|majority|pass)@([1-9]\d*)")
@@ -39,11 +39,10 @@ class PrimaryRow:
     @property
     def text(self) -> str:
         """The arm with its figure and interval, in percentage points."""
-        low, high = self.difference.low, self.difference.high
         words = wording(self.metric)
-        interval = "one seed" if low is None or high is None else words.interval(low, high, signed=True)
+        interval = words.over_seeds(self.difference.low, self.difference.high)
         p = "" if self.adjusted is None else f", adjusted p {self.adjusted:.2g}"
-        seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
+        seeds = counted(self.seeds, "seed")
         return f"{self.arm} {words.number(self.difference.mean, signed=True)} ({interval}; {seeds}{p})"
 
 

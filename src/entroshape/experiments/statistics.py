@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -72,15 +73,24 @@ def spread(values: Sequence[float]) -> Spread:
     )
 
 
-def reach(values: Sequence[float]) -> float:
+def reach(values: ArrayLike) -> NDArray[np.float64]:
     """Half the width of the 95 % interval of the mean over seeds (Student's t); 0 for one seed, which has none.
 
+    Args:
+        values: ``[n, ...]``, one row per seed.
+
+    Returns:
+        ``[...]``.
+
     Example:
-        >>> round(reach([0.1, 0.3]), 3), reach([0.1])
+        >>> round(float(reach([0.1, 0.3])), 3), float(reach([0.1]))
         (1.271, 0.0)
     """
-    over_seeds = spread(values)
-    return 0.0 if over_seeds.se is None else float(stats.t.ppf((1 + CONFIDENCE) / 2, over_seeds.n - 1)) * over_seeds.se
+    array = np.asarray(values, dtype=np.float64)
+    n = len(array)
+    if n < 2:
+        return np.zeros(array.shape[1:])
+    return np.asarray(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * (array.std(axis=0, ddof=1) / np.sqrt(n)))
 
 
 def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
@@ -105,7 +115,7 @@ def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]
     over_seeds = spread(differences)
     low = high = p = None
     if over_seeds.se is not None:
-        half = reach(differences)
+        half = float(reach(differences))
         low, high = over_seeds.mean - half, over_seeds.mean + half
         if over_seeds.se > 0:
             p = float(2 * stats.t.sf(abs(over_seeds.mean) / over_seeds.se, over_seeds.n - 1))

@@ -13,7 +13,7 @@ from entroshape.experiments.frontier_table import frontier_table
 from entroshape.experiments.primary import declaration_notes, exploratory_arms
 from entroshape.experiments.results import ArmSummary, Comparison, summarize
 from entroshape.experiments.statistics import Difference, Spread
-from entroshape.metrics.wording import wording
+from entroshape.metrics.wording import counted, wording
 
 SHOWN_KINDS = ("mean@", "majority@", "pass@")
 
@@ -44,16 +44,6 @@ def seeds_needed_text(difference: Difference) -> str:
     if difference.n == 1:
         return ""
     return "> 100,000" if difference.seeds_needed is None else f"{difference.seeds_needed:,}"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun in singular or plural.
-
-    Example:
-        >>> counted(1, "run"), counted(2, "run")
-        ('1 run', '2 runs')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _means(comparison: Comparison, summaries: Sequence[ArmSummary]) -> Table:
@@ -94,9 +84,8 @@ def _differences(comparison: Comparison, summaries: Sequence[ArmSummary]) -> lis
 
 def _difference(difference: Difference, metric: str, summary: ArmSummary) -> tuple[Text, str, str]:
     style = "bold" if resolved(summary, metric) else ""
-    words, interval = wording(metric), "one seed"
-    if difference.low is not None and difference.high is not None:
-        interval = words.interval(difference.low, difference.high, signed=True)
+    words = wording(metric)
+    interval = words.over_seeds(difference.low, difference.high)
     return Text(words.number(difference.mean, signed=True), style), interval, seeds_needed_text(difference)
 
 

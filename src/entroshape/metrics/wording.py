@@ -82,6 +82,15 @@ class Wording:
         """The two ends of an interval, without a unit: it is shown next to a value that has one."""
         return f"{self.number(low, signed=signed)} to {self.number(high, signed=signed)}"
 
+    def over_seeds(self, low: float | None, high: float | None) -> str:
+        """The signed interval of a difference over seeds, or ``"one seed"`` if there is none.
+
+        Example:
+            >>> wording("mean@16").over_seeds(-0.01, 0.02), wording("mean@16").over_seeds(None, None)
+            ('-1.0 to +2.0', 'one seed')
+        """
+        return "one seed" if low is None or high is None else self.interval(low, high, signed=True)
+
     def with_error(self, mean: float, error: float | None) -> str:
         """A mean with its standard error, or the mean only if ``error`` is ``None``."""
         return self.number(mean) + ("" if error is None else f" ± {self.number(error)}") + self._sign
@@ -89,6 +98,16 @@ class Wording:
     @property
     def _sign(self) -> str:
         return " %" if self.share else " s" if self.unit == "s" else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun in singular or plural.
+
+    Example:
+        >>> counted(1, "run"), counted(2, "run")
+        ('1 run', '2 runs')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 _NATS = "nats per token"
