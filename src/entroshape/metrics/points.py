@@ -78,6 +78,11 @@ class EvaluationPoint:
         return self.weights, self.step, self.temperature
 
     @property
+    def sampling(self) -> str:
+        """The temperature in words: ``"T 0.6"`` or ``"greedy"``."""
+        return f"T {self.temperature:g}" if self.temperature else "greedy"
+
+    @property
     def name(self) -> str:
         """The setting in words.
 
@@ -91,8 +96,7 @@ class EvaluationPoint:
         if weights is None:
             weights = f"{share} {trained} + {1 - float(share):.4g} start"
         step = "" if kind == "start" else f"step {self.step}"
-        sampling = f"T {self.temperature:g}" if self.temperature else "greedy"
-        return ", ".join(filter(None, (weights, step, sampling)))
+        return ", ".join(filter(None, (weights, step, self.sampling)))
 
     @property
     def problems(self) -> int:

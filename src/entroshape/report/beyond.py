@@ -46,15 +46,11 @@ def beyond_the_start(points: Sequence[EvaluationPoint]) -> str | None:
     return (
         f"Beyond sampling the start colder, the success rate {verb} from {words.value(start.mean)} to "
         f"{words.value(trained.mean)} ({words.difference(change)}, 95 % interval "
-        f"{words.interval(low, high, signed=True)}{clear}): the best temperature of the start ({_sampling(start)}) "
-        f"against the best of the trained weights ({_sampling(trained)}), each chosen on the other half of the "
+        f"{words.interval(low, high, signed=True)}{clear}): the best temperature of the start ({start.sampling}) "
+        f"against the best of the trained weights ({trained.sampling}), each chosen on the other half of the "
         "problems."
     )
 
 
 def _rates(point: EvaluationPoint) -> NDArray[np.float64]:
     return np.asarray(point.successes) / point.samples
-
-
-def _sampling(point: EvaluationPoint) -> str:
-    return f"T {point.temperature:g}" if point.temperature else "greedy"
