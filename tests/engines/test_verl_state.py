@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from entroshape import GRPO, Stateful
+from entroshape import GRPO, Rollouts, Stateful
+from entroshape.engines.assignment import assign_next
 from entroshape.engines.verl import memory
 
 
@@ -36,7 +38,9 @@ def test_a_state_is_read_back_as_it_was_written_from_both_kinds_of_resume(tmp_pa
 def test_a_method_without_a_state_leaves_no_file(tmp_path):
     memory.save(GRPO(), {}, trainer(tmp_path), 7)
     assert not list(tmp_path.iterdir())
-    assert memory.load(GRPO(), trainer(tmp_path), 7) == memory.initial(GRPO()) == memory.after(GRPO(), {}) == {}
+    assert memory.load(GRPO(), trainer(tmp_path), 7) == memory.initial(GRPO()) == {}
+    rollouts = Rollouts(rewards=torch.zeros(2), mask=torch.ones(2, 1), group=torch.zeros(2, dtype=torch.long))
+    assert assign_next(GRPO(), rollouts, {}, torch.Generator())[1] == {}
 
 
 def test_a_checkpoint_without_the_state_is_refused(tmp_path):
@@ -54,6 +58,7 @@ def test_a_damaged_state_is_refused_by_the_name_of_its_file(tmp_path, text):
 
 
 @pytest.mark.parametrize("state", [{"steps": float("nan")}, {}, {"steps": True}, None])
-def test_a_state_that_the_method_may_not_return_stops_the_step(state):
+def test_a_state_that_the_method_may_not_return_stops_the_step(state, monkeypatch):
+    monkeypatch.setattr(Counting, "assign_from", lambda *step: (None, state))
     with pytest.raises(ValueError, match="the state that Counting returned"):
-        memory.after(Counting(), state)
+        assign_next(Counting(), None, {"steps": 0.0}, None)

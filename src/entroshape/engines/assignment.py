@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from entroshape.methods import Credit, Method
-from entroshape.methods.stateful import State, Stateful
+from entroshape.methods.stateful import State, Stateful, checked_state
 from entroshape.rollouts import Rollouts
 
 
@@ -24,9 +24,14 @@ def credit_generator(seed: int) -> torch.Generator:
 
 
 def assign_next(method: Method, rollouts: Rollouts, state: State, generator: torch.Generator) -> tuple[Credit, State]:
-    """The credit of a step, and the method's state after it. A method without a state leaves ``state`` as it is."""
+    """The credit of a step, and the method's state after it. A method without a state leaves ``state`` as it is.
+
+    Raises:
+        ValueError: the state has other names than the method's initial one, or a value is not a finite number.
+    """
     if isinstance(method, Stateful):
-        return method.assign_from(rollouts, state, generator)
+        credit, after = method.assign_from(rollouts, state, generator)
+        return credit, checked_state(method, after, f"the state that {type(method).__name__} returned")
     return method.assign(rollouts, generator), state
 
 

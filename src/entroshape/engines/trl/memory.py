@@ -7,18 +7,21 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerState
 
+from entroshape.methods import Method
 from entroshape.methods.stateful import State, Stateful, checked_state
 
 KEY = "entroshape.method_state"
 """Entry of ``stateful_callbacks`` in ``trainer_state.json``."""
 
 
-def state_before(method: Stateful, trainer: TrainerState) -> State:
-    """The state of the method before the step that ``trainer`` is in.
+def state_before(method: Method, trainer: TrainerState) -> State:
+    """The state of the method before the step that ``trainer`` is in; empty for a method without one.
 
     Raises:
         ValueError: the run was resumed from a checkpoint without it, or with that of another method.
     """
+    if not isinstance(method, Stateful):
+        return {}
     kept: dict[str, Any] = trainer.stateful_callbacks  # a mapping once it is built
     if KEY in kept:
         return checked_state(method, kept[KEY].get("attributes"), "the checkpoint's state of the method")
@@ -30,13 +33,11 @@ def state_before(method: Stateful, trainer: TrainerState) -> State:
     return method.initial_state
 
 
-def keep_state(method: Stateful, trainer: TrainerState, state: State) -> dict[str, float]:
-    """Keeps the main process's ``state`` on every rank, and returns it.
-
-    Raises:
-        ValueError: the state has other names than the method's initial one, or a value is not a finite number.
-    """
-    (mine,) = broadcast_object_list([checked_state(method, state, f"the state that {type(method).__name__} returned")])
+def keep_state(method: Method, trainer: TrainerState, state: State) -> dict[str, float]:
+    """Keeps the main process's ``state`` on every rank, and returns it; empty for a method without one."""
+    if not isinstance(method, Stateful):
+        return {}
+    (mine,) = broadcast_object_list([dict(state)])
     kept: dict[str, Any] = trainer.stateful_callbacks  # as above
     kept[KEY] = {"args": {}, "attributes": mine}
     return dict(mine)

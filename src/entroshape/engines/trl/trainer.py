@@ -29,7 +29,6 @@ from entroshape.engines.trl import loss as losses
 from entroshape.engines.trl.config import ShapedGRPOConfig
 from entroshape.engines.trl.sampling import SamplingTrainer
 from entroshape.methods import Credit, Method
-from entroshape.methods.stateful import Stateful
 
 compat.check_seams()
 
@@ -231,10 +230,8 @@ class ShapedGRPOTrainer(SamplingTrainer):
 
     def _credit(self, batch: batches.SampledBatch, generator: torch.Generator) -> Credit:
         """The credit of the rows of all ranks. The state of a stateful method is kept and logged."""
-        before = memory.state_before(self.method, self.state) if isinstance(self.method, Stateful) else {}
+        before = memory.state_before(self.method, self.state)
         credit, after = assign_known(self.method, before, generator=generator, **batch.credit_inputs)  # type: ignore
-        if not isinstance(self.method, Stateful):
-            return credit
         kept = memory.keep_state(self.method, self.state, after)
         self._note({f"state_{name}": value for name, value in kept.items()})
         return credit

@@ -20,17 +20,6 @@ def initial(method: Method) -> State:
     return dict(method.initial_state) if isinstance(method, Stateful) else {}
 
 
-def after(method: Method, state: State) -> State:
-    """The state that the method returned, checked.
-
-    Raises:
-        ValueError: it has other names than the initial one, or a value is not a finite number.
-    """
-    if not isinstance(method, Stateful):
-        return {}
-    return checked_state(method, state, f"the state that {type(method).__name__} returned")
-
-
 def save(method: Method, state: State, trainer: Any, step: int) -> None:
     """Writes the state into the checkpoint of ``step`` atomically, if the method has one.
 

@@ -49,7 +49,7 @@ class EntroshapeSync(PPOTrainerSync):
         rollouts, credit = handoff.rollouts, handoff.credit
         if rollouts is None or credit is None:
             raise RuntimeError("verl computed advantages without the estimator of entroshape; check adv_estimator")
-        self.method_state = memory.after(self.plan.method, handoff.state)
+        self.method_state = handoff.state
         restrict_loss(batch, handoff)
         figures = sampling_metrics(rollouts.rewards, credit.success)
         figures |= credit_metrics(credit, mask=rollouts.mask, group=rollouts.group, entropies=rollouts.entropies)
