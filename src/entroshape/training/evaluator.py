@@ -28,7 +28,7 @@ from entroshape.tasks import Task
 from entroshape.training.callbacks import StepProgress
 from entroshape.training.config import TrainConfig
 from entroshape.weights import EMACallback, mixed, swapped, trained_weights
-from entroshape.weights.mean import check_whole
+from entroshape.weights.trainers import check_whole
 
 
 def point_seed(seed: int, weights: str, step: int, temperature: float) -> int:

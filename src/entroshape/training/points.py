@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from accelerate import PartialState
 from rich.console import Console
-from torch import Tensor
-from transformers import PreTrainedModel
 
 from entroshape.methods import success_threshold
 from entroshape.models import load_model
@@ -18,7 +16,7 @@ from entroshape.training.config import TrainConfig
 from entroshape.training.evaluator import HeldOut
 from entroshape.training.missing import missing_points
 from entroshape.weights import mixed, swapped
-from entroshape.weights.loading import adapter_start
+from entroshape.weights.loading import parameters, weights_before
 
 
 def add_missing_points(
@@ -41,18 +39,12 @@ def add_missing_points(
             kind, _, share = weights.partition(":")
             folder = run.ema_model_path if kind.endswith("ema") else run.model_path
             model, tokenizer = load_model(config.model if kind == "start" else str(folder))
-            own = _mixed_with_start(model, config, float(share)) if share else {}
+            own = {}
+            if share:
+                trained = parameters(model)
+                before = weights_before(trained, config.model, is_adapter=bool(config.lora_rank))
+                own = mixed(before, trained, float(share))
             with swapped(model.to(PartialState().device), own):
                 for fresh, task in tasks.items():
                     held_out = HeldOut(run, config, task, tokenizer, threshold, progress, fresh=fresh)
                     held_out.add_points(model, weights, step)
-
-
-def _mixed_with_start(model: PreTrainedModel, config: TrainConfig, share: float) -> dict[str, Tensor]:
-    """The mixture of the weights of ``model`` with those before training."""
-    trained = {name: weight.detach() for name, weight in model.named_parameters()}
-    if config.lora_rank:
-        start = adapter_start(trained)
-    else:
-        start = {name: weight.detach() for name, weight in load_model(config.model)[0].named_parameters()}
-    return mixed(start, trained, share)

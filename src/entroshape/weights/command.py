@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from entroshape.checks import begun
-from entroshape.models import readable, resolve_model
 from entroshape.terminal import text_column
 from entroshape.weights.adapters import check_adapter
-from entroshape.weights.merging import BESIDE_WEIGHTS, mixture_of, write_mixture
+from entroshape.weights.loading import model_directory
+from entroshape.weights.merging import mixture_of, write_mixture
 from entroshape.weights.options import MergeConfig
 from entroshape.weights.saved import SavedWeights
 
@@ -47,16 +46,3 @@ def run_merge(config: MergeConfig, console: Console) -> list[Path]:
             )
         console.print(f"{share:g} of TRAINED: {output}", soft_wrap=True)
     return list(outputs.values())
-
-
-def model_directory(name: str) -> Path:
-    """The directory of a model; files of a model on the hub are downloaded, without weights other than safetensors.
-
-    Raises:
-        ValueError: the model does not exist.
-    """
-    place = resolve_model(name)
-    if Path(place).is_dir():
-        return Path(place)
-    with readable(name):
-        return Path(snapshot_download(place, allow_patterns=["*.safetensors", "*.index.json", *BESIDE_WEIGHTS]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from entroshape.models import load_model
+from entroshape.models import load_model, readable, resolve_model
 from entroshape.weights.adapters import check_adapter
-from entroshape.weights.command import model_directory
-from entroshape.weights.merging import check_pair
+from entroshape.weights.merging import BESIDE_WEIGHTS, check_pair
 from entroshape.weights.saved import SavedWeights
 from entroshape.weights.states import ZERO_FACTOR, mixed_tensor
 
@@ -35,15 +36,28 @@ def load_mixture(start: str, trained: str, weight: float) -> tuple[PreTrainedMod
     else:
         check_pair(SavedWeights(model_directory(start)), saved)
     model, tokenizer = load_model(trained)
-    weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    if saved.is_adapter:
-        before = adapter_start(weights)
-    else:
-        before = {name: parameter.detach() for name, parameter in load_model(start)[0].named_parameters()}
+    weights = parameters(model)
+    before = weights_before(weights, start, is_adapter=saved.is_adapter)
     with torch.no_grad():
         for name, tensor in weights.items():
             tensor.copy_(mixed_tensor(name, before[name], tensor, weight))
     return model, tokenizer
+
+
+def parameters(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The weights of a model by name, without gradient; not copies."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def weights_before(trained: Mapping[str, Tensor], start: str, *, is_adapter: bool) -> dict[str, Tensor]:
+    """The weights before training that belong to ``trained``, for :func:`entroshape.weights.mixed`.
+
+    Args:
+        trained: the trained weights, see :func:`parameters`.
+        start: the model before training: hub id, directory, or the name of a bundled model.
+        is_adapter: whether an adapter of ``start`` was trained.
+    """
+    return adapter_start(trained) if is_adapter else parameters(load_model(start)[0])
 
 
 def adapter_start(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,3 +70,16 @@ def adapter_start(trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
         {'q_proj.lora_B.weight': tensor([0.]), 'q_proj.weight': tensor([1.])}
     """
     return {name: torch.zeros_like(w) if ZERO_FACTOR.search(name) else w for name, w in trained.items()}
+
+
+def model_directory(name: str) -> Path:
+    """The directory of a model; files of a model on the hub are downloaded, without weights other than safetensors.
+
+    Raises:
+        ValueError: the model does not exist.
+    """
+    place = resolve_model(name)
+    if Path(place).is_dir():
+        return Path(place)
+    with readable(name):
+        return Path(snapshot_download(place, allow_patterns=["*.safetensors", "*.index.json", *BESIDE_WEIGHTS]))
