@@ -7,6 +7,7 @@ at in them afterwards is exploratory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 READINGS = [
     "dapo",
@@ -71,7 +72,9 @@ SMALL_RUN = [
     "--parallel=2",
 ]
 
-FRONTIER_PAGE = "results-frontiers.md"
+SEARCH_HARD = ["--task=countdown_search?level=hard", "--eval-problems=128"]
+SEARCH_MIDDLE = ["--task=countdown_search?level=middle", "--eval-problems=128"]
+SMALL_DATA = ["--eval-problems=128", "--train-size=2000"]
 
 LONG_CHAIN = ["dapo", "gtpo", "gtpo_uniform", "gtpo_random", "opo", "dapo:aggregation=sequence_mean"]
 """GTPO differs from DAPO in its entropy weights, in its baseline over tokens, and in what follows for long, cut
@@ -99,6 +102,29 @@ FRONTIER = [
     "--eval-temperatures=0,0.7,1.0",
     "--threads=1",
 ]
+
+
+def declared(task: list[str], arms: list[str], first_seed: int, steps: int, eval_every: int, **start: Any) -> Setting:
+    """A setting whose arms, seeds and primary metric are declared, evaluated over temperatures.
+
+    Args:
+        task: the options of the task.
+        arms: the arms.
+        first_seed: the first of ten seeds that no other setting uses.
+        steps: number of training steps.
+        eval_every: steps between evaluations.
+        **start: ``warm_start`` and ``model`` of the setting.
+    """
+    return Setting(
+        arms=arms,
+        options=[*task, f"--steps={steps}", f"--eval-every={eval_every}", *FRONTIER],
+        seeds=10,
+        first_seed=first_seed,
+        primary="above-hull@32",
+        page="results-frontiers.md",
+        **start,
+    )
+
 
 SETTINGS = {
     "countdown": Setting(arms=READINGS, options=["--eval-samples=32"]),
@@ -155,107 +181,28 @@ SETTINGS = {
         model="rewriting",
         seeds=3,
     ),
-    "search-hard": Setting(
-        arms=LONG_CHAIN,
-        options=[
-            "--task=countdown_search?level=hard",
-            "--steps=100",
-            "--eval-every=50",
-            "--eval-problems=128",
-            *FRONTIER,
-        ],
-        seeds=10,
-        first_seed=1000,
-        primary="above-hull@32",
-        page=FRONTIER_PAGE,
-    ),
-    "search-hard-more": Setting(
-        arms=LONG_CHAIN_MORE,
-        options=[
-            "--task=countdown_search?level=hard",
-            "--steps=100",
-            "--eval-every=50",
-            "--eval-problems=128",
-            *FRONTIER,
-        ],
-        seeds=10,
-        first_seed=1600,
-        primary="above-hull@32",
-        page=FRONTIER_PAGE,
-    ),
-    "search-middle": Setting(
-        arms=LONG_CHAIN,
-        options=[
-            "--task=countdown_search?level=middle",
-            "--steps=100",
-            "--eval-every=50",
-            "--eval-problems=128",
-            *FRONTIER,
-        ],
-        seeds=10,
-        first_seed=1100,
-        primary="above-hull@32",
-        page=FRONTIER_PAGE,
-    ),
-    "search-longer": Setting(
-        arms=LONG_CHAIN[:5],
-        options=[
-            "--task=countdown_search?level=hard",
-            "--steps=300",
-            "--eval-every=100",
-            "--eval-problems=128",
-            *FRONTIER,
-        ],
-        seeds=10,
-        first_seed=1200,
-        primary="above-hull@32",
-        page=FRONTIER_PAGE,
-    ),
-    "countdown-frontier": Setting(
-        arms=SHORT,
-        options=["--steps=300", "--eval-every=100", *FRONTIER],
-        seeds=10,
-        first_seed=1300,
-        primary="above-hull@32",
-        page=FRONTIER_PAGE,
-    ),
-    "paths-frontier": Setting(
-        arms=SHORT,
-        options=[
-            f"--task={PATHS}",
-            "--learning-rate=7e-5",
-            "--max-completion-length=24",
-            "--steps=300",
-            "--eval-every=100",
-            "--eval-problems=128",
-            "--train-size=2000",
-            *FRONTIER,
-        ],
+    "search-hard": declared(SEARCH_HARD, LONG_CHAIN, 1000, steps=100, eval_every=50),
+    "search-hard-more": declared(SEARCH_HARD, LONG_CHAIN_MORE, 1600, steps=100, eval_every=50),
+    "search-middle": declared(SEARCH_MIDDLE, LONG_CHAIN, 1100, steps=100, eval_every=50),
+    "search-longer": declared(SEARCH_HARD, LONG_CHAIN[:5], 1200, steps=300, eval_every=100),
+    "countdown-frontier": declared([], SHORT, 1300, steps=300, eval_every=100),
+    "paths-frontier": declared(
+        [f"--task={PATHS}", "--learning-rate=7e-5", "--max-completion-length=24", *SMALL_DATA],
+        SHORT,
+        1400,
+        steps=300,
+        eval_every=100,
         warm_start=[f"--task={PATHS}", "--steps=300", *SMALL_MODEL],
         model="shortest-path",
-        seeds=10,
-        first_seed=1400,
-        primary="above-hull@32",
-        page=FRONTIER_PAGE,
     ),
-    "rewriting-frontier": Setting(
-        arms=SHORT,
-        options=[
-            f"--task={REWRITING}",
-            "--learning-rate=5e-5",
-            "--max-completion-length=28",
-            "--steps=300",
-            "--eval-every=100",
-            "--eval-problems=128",
-            "--train-size=2000",
-            *FRONTIER,
-        ],
+    "rewriting-frontier": declared(
+        [f"--task={REWRITING}", "--learning-rate=5e-5", "--max-completion-length=28", *SMALL_DATA],
+        SHORT,
+        1500,
+        steps=300,
+        eval_every=100,
         warm_start=[f"--task={REWRITING}", "--steps=150", *SMALL_MODEL],
         model="rewriting",
-        seeds=10,
-        first_seed=1500,
-        primary="above-hull@32",
-        page=FRONTIER_PAGE,
     ),
 }
 """All settings by name.
