@@ -35,7 +35,7 @@ def frontier_data(comparison: Comparison) -> dict[str, Any] | None:
     primary = comparison.declared.primary if comparison.declared else None
     names = [name for name in _forest_metrics(summaries, primary) if not name.startswith("area")]
     return {
-        "plane": _plane(comparison),
+        "plane": plane_data(comparison),
         "table": asdict(table),
         "metrics": [{"name": name, "label": wording(name).label, "share": True, "axis": _axis(name)} for name in names],
         "differences": {each.arm: _differences(each, names) for each in summaries},
@@ -110,8 +110,11 @@ def _seeds(summary: ArmFrontier, name: str, summaries: Sequence[ArmFrontier]) ->
     return [value - zero[seed] for seed, value in figure.values.items() if seed in zero]
 
 
-def _plane(comparison: Comparison) -> dict[str, Any]:
-    """Curves of all arms and of the start, and the hull of the baseline, on all held-out problems."""
+def plane_data(comparison: Comparison) -> dict[str, Any]:
+    """Curves of all arms and of the start, and the hull of the baseline, on all held-out problems.
+
+    The comparison has points over several temperatures.
+    """
     runs: dict[str, dict[int, Sequence[EvaluationPoint]]] = {}
     for record in comparison.records:
         if points := record_points(record):

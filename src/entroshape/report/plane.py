@@ -54,7 +54,7 @@ def plane_curves(runs: Runs, tries: Sequence[int], title: str) -> list[dict[str,
 
     Returns:
         One object per curve: ``line``, whether it is drawn as a line; ``main``, whether it belongs to the last weights;
-        ``points`` with ``x``, ``y`` by ``k``, and the lines of their text by ``k``.
+        ``points`` with ``x``, ``y`` by ``k``, their temperature in words, and the lines of their text by ``k``.
     """
     by_setting: dict[tuple[str, int, float], list[EvaluationPoint]] = {}
     for points in runs.values():
@@ -125,6 +125,7 @@ def _point(own: Sequence[EvaluationPoint], tries: Sequence[int], title: str) -> 
     return {
         "x": _short(mean),
         "y": {str(k): _short(value) for k, value in passed.items()},
+        "sampling": own[0].sampling,
         "text": {
             str(k): [title, own[0].name, *_plane_text(mean, value, own, k), *seeds] for k, value in passed.items()
         },
