@@ -46,6 +46,16 @@ def sampler_of(task: Any, rows: list[str], kind: str) -> Callable[[int], list[Sa
     return lambda seed: sampler.sample(ids, seed=seed, **options)
 
 
+def beside_generate(heads: list[str], times: dict[str, dict[str, list[float]]]) -> list[str]:
+    """A table with a row per measurement and way of sampling, compared with ``generate``."""
+    rows = [
+        [what, kind, seconds(values), ratio(values, own[GENERATE])]
+        for what, own in times.items()
+        for kind, values in own.items()
+    ]
+    return table([*heads, "time", "vs `generate`"], rows)
+
+
 def sampling(turns: int) -> None:
     """A batch of training, and one of an evaluation with 32 completions per problem."""
     times: dict[str, dict[str, list[float]]] = {}
@@ -62,13 +72,8 @@ def sampling(turns: int) -> None:
                     if turn:
                         own[kind].append(time.process_time() - start)
             print(f"  sampling {what}", file=sys.stderr, flush=True)
-    rows = [
-        [what, kind, seconds(values), ratio(values, own[GENERATE])]
-        for what, own in times.items()
-        for kind, values in own.items()
-    ]
-    lines = table(["prompts x completions", "", "time", "vs `generate`"], rows)
-    write("sampling", [*lines, "", f"{turns} turns, one thread, seconds of the processor."], times)
+    note = f"{turns} turns, one thread, seconds of the processor."
+    write("sampling", [*beside_generate(["prompts x completions", ""], times), "", note], times)
 
 
 def steps(count: int, turns: int) -> None:
@@ -87,17 +92,11 @@ def steps(count: int, turns: int) -> None:
                 if turn:
                     own[kind].append(took)
         print(f"  steps of {name}", file=sys.stderr, flush=True)
-    rows = [
-        [what, kind, seconds(values), ratio(values, own[GENERATE])]
-        for what, own in times.items()
-        for kind, values in own.items()
-    ]
-    lines = table(["a step of", "sampled by", "time", "vs `generate`"], rows)
     note = (
         f"`gtpo`, {PROMPTS} prompts x {GROUP} completions, 2 updates, {count} steps per turn, {turns} turns, "
         "one thread, seconds of the processor."
     )
-    write("sampled-steps", [*lines, "", note], times)
+    write("sampled-steps", [*beside_generate(["a step of", "sampled by"], times), "", note], times)
 
 
 def main() -> None:
