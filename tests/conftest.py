@@ -41,3 +41,23 @@ def browser():
         browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def silent_page(browser):
+    """``silent_page(path, ready)``: the file in the browser, once ``ready`` is there; it has to stay silent."""
+    pages, said = [], []
+
+    def open_page(path, ready, **options):
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 1000}, **options})
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path.resolve().as_uri())
+        page.wait_for_selector(ready)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert said == []

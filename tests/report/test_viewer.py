@@ -29,26 +29,16 @@ pytestmark = [pytest.mark.slow, needs_browser]
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
+def opened(silent_page, tmp_path):
     """``opened(rows by step)``: a page with the report of a run with these rollouts; it has to stay silent."""
-    pages, said = [], []
 
     def open_report(rollouts, **options):
         run = make_run(tmp_path / "run", steps=5)
         for step, rows in rollouts.items():
             run.write_rollouts(step, rows)
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 1000}, **options})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(write_report(run.path).resolve().as_uri())
-        page.wait_for_selector("#viewer[data-ready]")
-        pages.append(page)
-        return page
+        return silent_page(write_report(run.path), "#viewer[data-ready]", **options)
 
-    yield open_report
-    for page in pages:
-        page.close()
-    assert said == []
+    return open_report
 
 
 def cell(row, column):

@@ -24,27 +24,17 @@ def named_rows(step):
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
+def opened(silent_page, tmp_path):
     """``opened(rows, metrics)``: a page with the report of a run that ends with these; it has to stay silent."""
-    pages, said = [], []
 
     def open_report(rows, metrics=None, **options):
         run = make_run(tmp_path / "run", steps=4)
         run.append_metrics({"step": 5, **(metrics or {})})
         run.append_metrics({"step": 6, **{name: value / 2 for name, value in (metrics or {}).items()}})
         run.write_rollouts(6, rows)
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 1000}, **options})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(write_report(run.path).resolve().as_uri())
-        page.wait_for_selector("#viewer[data-ready]")
-        pages.append(page)
-        return page
+        return silent_page(write_report(run.path), "#viewer[data-ready]", **options)
 
-    yield open_report
-    for page in pages:
-        page.close()
-    assert said == []
+    return open_report
 
 
 def test_a_chosen_kind_stays_and_the_others_fade_in_every_prompt(opened):
