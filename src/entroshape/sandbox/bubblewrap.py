@@ -16,7 +16,8 @@ LIBRARIES = ("math_verify", "reasoning_gym", "sympy", "py_landlock", "pyseccomp"
 """Packages whose folders are made visible, wherever they are installed."""
 
 FONTS = "/tmp/matplotlib"
-"""Where matplotlib, which reasoning-gym imports, looks for its font list, and creates one if there is none."""
+"""Where matplotlib, which reasoning-gym imports, looks for its font list, and creates one if there is none: in the
+/tmp of the sandbox, which is empty and not that of the machine."""
 
 PATIENCE = 20.0
 """Time limit in seconds for a first test process under bubblewrap."""

@@ -21,7 +21,8 @@ from entroshape.sandbox.child import Limits
 from entroshape.sandbox.supervisor import Scorer, Supervisor
 
 SYMPY_ERRORS = (ArithmeticError, AttributeError, NotImplementedError, RecursionError, TypeError, ValueError)
-"""Errors that SymPy raises for expressions that it cannot evaluate."""
+"""Errors that SymPy raises for expressions that it cannot evaluate. Such an answer keeps the form that it has in the
+text: that it has no normal form says nothing about whether it is right."""
 
 
 def math_scorer() -> Scorer:
